@@ -1,0 +1,47 @@
+"""mempost: what becomes of the posterior when a diffusion prior has memorized its training set.
+
+Names are imported when they are first used, so that ``import mempost`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_EXPORTS = {
+    "Coordinates": "mempost.core.coordinates",
+    "Data": "mempost.core.dataset",
+    "Dataset": "mempost.core.dataset",
+    "Figure": "mempost.core.figure",
+    "ForwardOperator": "mempost.core.operator",
+    "GaussianNoise": "mempost.core.noise",
+    "InverseProblem": "mempost.core.problem",
+    "Metric": "mempost.core.metric",
+    "NoiseLevel": "mempost.core.noise",
+    "Posterior": "mempost.core.posterior",
+    "PosteriorSampler": "mempost.core.sampler",
+    "ExactSampler": "mempost.core.sampler",
+    "TiledSampler": "mempost.core.sampler",
+    "FittedPrior": "mempost.core.prior",
+    "MixturePrior": "mempost.core.mixture",
+    "Prior": "mempost.core.prior",
+    "Reference": "mempost.core.plugin",
+    "Result": "mempost.core.result",
+    "Samples": "mempost.core.sampler",
+    "Streams": "mempost.core.streams",
+    "run": "mempost.experiments.study",
+    "Study": "mempost.experiments.study",
+}
+
+__version__ = "0.1.0"
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'mempost' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,56 @@
+"""Errors that say where, what was found, what is allowed and the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MempostError(Exception):
+    """Base of every error that mempost raises on purpose."""
+
+
+class SpecError(MempostError, ValueError):
+    """A spec, an option or a hyper-parameter is not acceptable (exit code 2)."""
+
+
+class PluginError(MempostError):
+    """A plugin is missing, broken, or asked for what it does not offer."""
+
+
+class ShapeError(MempostError, ValueError):
+    """Arrays or operators whose shapes do not fit together."""
+
+
+class CorruptFileError(MempostError):
+    """A stored file does not hold what was written; it is named and not used."""
+
+
+class NonFiniteError(MempostError, FloatingPointError):
+    """A NaN or infinity appeared.
+
+    Attributes:
+        quantity: what was not finite, e.g. ``"x_t"``.
+        step: index of the step at which it appeared, if there are steps.
+        sample: index of the first sample concerned, if there are samples.
+    """
+
+    def __init__(self, quantity: str, step: int | None = None, sample: int | None = None) -> None:
+        self.quantity, self.step, self.sample = quantity, step, sample
+        places = [
+            f"{label} {value}"
+            for label, value in (("step", step), ("sample", sample))
+            if value is not None
+        ]
+        at = f" at {', '.join(places)}" if places else ""
+        super().__init__(f"{quantity} is not finite{at}")
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Survive the way back from a worker process."""
+        return type(self), (self.quantity, self.step, self.sample)
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the closest allowed name, or nothing."""
+    match = difflib.get_close_matches(str(name), list(allowed), n=1, cutoff=0.5)
+    return f" Did you mean {match[0]!r}?" if match else ""

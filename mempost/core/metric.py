@@ -1,0 +1,20 @@
+"""Metrics: scalars measured on the result of a run, one column each in the table."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from mempost.core.plugin import Plugin
+from mempost.core.result import Result
+
+
+class Metric(Plugin, ABC):
+    """A measurement; authors override ``evaluate``.
+
+    A metric that compares with another sampler names it in a field ``reference`` (a key of the
+    spec's ``samplers``) and finds it through ``result.sibling``.
+    """
+
+    @abstractmethod
+    def evaluate(self, result: Result) -> dict[str, float]:
+        """Column names and values; an empty dict where the metric does not apply."""

@@ -1,0 +1,48 @@
+"""Mixtures of Gaussians, p(x) = sum_n pi_n N(x; m_n, L_n L_n^T): the priors with exact posteriors.
+
+A memorized prior *is* such a mixture, with the training set as means. Methods that exploit this
+(the linearised posterior, component masses) ask for the parts through this interface, whatever
+the prior is called.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mempost.core.noise import CLEAN, NoiseLevel
+from mempost.core.prior import FittedPrior
+
+
+class MixturePrior(FittedPrior):
+    """A fitted prior with weights, means and factors of its covariances."""
+
+    weights: Float[Tensor, " n"]
+    means: Float[Tensor, "n d"]
+
+    @abstractmethod
+    def factor_product(
+        self, index: Tensor, v: Float[Tensor, "k d p"], transpose: bool = False
+    ) -> Float[Tensor, "k d p"]:
+        """L_n v, or L_n^T v, for the components n in ``index`` (k,)."""
+
+    @abstractmethod
+    def factor_solve(
+        self, index: Tensor, v: Float[Tensor, "k d p"]
+    ) -> tuple[Float[Tensor, "k d p"], Float[Tensor, " k"]]:
+        """L_n^-1 v and log |det L_n|; refused for atoms (L_n = 0)."""
+
+    @abstractmethod
+    def component_log_densities(
+        self, z: Float[Tensor, "batch d"], level: NoiseLevel = CLEAN
+    ) -> Float[Tensor, "batch n"]:
+        """log(pi_n N(z; a m_n, a^2 C_n + s^2 I)) of every component."""
+
+    def responsibilities(
+        self, z: Float[Tensor, "batch d"], level: NoiseLevel = CLEAN
+    ) -> Float[Tensor, "batch n"]:
+        """w_n(z), the probability that component n generated z; rows sum to one."""
+        return torch.softmax(self.component_log_densities(z, level), -1)

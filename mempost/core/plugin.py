@@ -1,0 +1,108 @@
+"""What every plugin is: a frozen recipe of validated hyper-parameters.
+
+A plugin class *is* its hyper-parameters: a frozen pydantic model with its own fields only, real
+defaults, constraints, and unknown names refused. It holds no tensors. What it learns lives in
+a separate fitted object; what it derives (tables, factorisations) is remembered by its hash.
+Tags declare what is true of the plugin; the runner, the validation and the conformance checks
+follow them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from mempost.core.errors import nearest
+
+TAGS: dict[str, str] = {
+    "exact": "samples the posterior itself, up to Monte-Carlo error",
+    "closed_form": "answers without iteration",
+    "uses_noise_level": "its result depends on the observation noise level",
+    "linear": "a linear (or affine) operator; or a method for linear operators only",
+    "complex": "complex-valued data",
+    "needs_gradient": "differentiates the forward operator",
+    "interacting": "samples depend on one another (resampling, adaptation)",
+    "log_density": "the density is available at every noise level",
+    "random": "fitting or loading draws random numbers",
+}
+
+
+class Reference(NamedTuple):
+    """A publication: BibTeX key, authors ("A and B"), title, year and link."""
+
+    key: str
+    authors: str
+    title: str
+    year: int
+    url: str
+
+    def bibtex(self) -> str:
+        fields = {"author": self.authors, "title": self.title, "year": self.year, "url": self.url}
+        body = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
+        return f"@misc{{{self.key},\n{body}\n}}"
+
+
+class Recipe(BaseModel):
+    """A frozen set of validated hyper-parameters; unknown names and NaN are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Plugin(Recipe):
+    """Base of the six kinds of plugin."""
+
+    tags: ClassVar[frozenset[str]] = frozenset()
+    references: ClassVar[tuple[Reference, ...]] = ()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        for tag in cls.tags - TAGS.keys():
+            raise TypeError(
+                f"{cls.__name__}.tags: unknown tag {tag!r}; allowed are {', '.join(TAGS)}."
+                + nearest(tag, TAGS)
+            )
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of the class docstring."""
+        return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+def _resolve_input(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("folder")
+    resolved = path if path.is_absolute() or base is None else Path(base) / path
+    if not resolved.is_file():
+        raise PydanticCustomError(
+            "input_file", "No file at {path}", {"path": str(resolved)}
+        )
+    return resolved.resolve()
+
+
+InputFile = Annotated[Path, AfterValidator(_resolve_input)]
+"""A file that a plugin reads; relative paths start from the folder of the spec."""
+
+
+def input_files(recipe: BaseModel) -> list[Path]:
+    """Every file that a recipe, or a recipe inside it, reads (its `Path` fields), in order."""
+    found: list[Path] = []
+
+    def visit(value: Any) -> None:
+        if isinstance(value, Path):
+            found.append(value)
+        elif isinstance(value, BaseModel):
+            for name in type(value).model_fields:
+                visit(getattr(value, name))
+        elif isinstance(value, dict):
+            for item in value.values():
+                visit(item)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                visit(item)
+
+    visit(recipe)
+    return found

@@ -1,0 +1,133 @@
+"""Posterior samplers: from an inverse problem to samples.
+
+Three shapes of sampler: one whose answer is closed form (`ExactSampler`: override ``posterior``), one
+that computes tiles of samples independently (`TiledSampler`: override ``sample_tile``; the runner
+spreads tiles over workers and keeps finished ones), and one whose samples depend on one another
+(subclass `PosteriorSampler` itself, with the tag ``interacting``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mempost.core.errors import NonFiniteError
+from mempost.core.plugin import Plugin
+from mempost.core.posterior import Posterior
+from mempost.core.problem import InverseProblem
+from mempost.core.progress import Progress, silent
+from mempost.core.streams import TILE, Streams, n_tiles
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Draws with axes (chain, draw, dimension), and statistics that start with the same axes.
+
+    Independent draws stand along ``draw`` in a single chain.
+    """
+
+    values: Float[Tensor, "chain draw d"]
+    stats: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def independent(cls, x: Float[Tensor, "n d"]) -> Samples:
+        """n independent draws as one chain."""
+        return cls(x[None])
+
+    @property
+    def flat(self) -> Float[Tensor, "n d"]:
+        """All draws of all chains, (chain * draw, d)."""
+        return self.values.flatten(0, 1)
+
+    def __len__(self) -> int:
+        return self.values.shape[0] * self.values.shape[1]
+
+
+def join_tiles(tiles: list[Samples], n: int) -> Samples:
+    """One `Samples` from tiles of chains, cut to ``n`` chains; single draws become one chain."""
+    values = torch.cat([t.values for t in tiles])[:n]
+    stats = {k: torch.cat([t.stats[k] for t in tiles])[:n] for k in tiles[0].stats}
+    if values.shape[1] == 1:
+        values = values.movedim(0, 1)
+        stats = {k: v.movedim(0, 1) for k, v in stats.items()}
+    return Samples(values, stats)
+
+
+def require_finite(
+    x: Tensor, quantity: str, step: int | None = None, first_sample: int = 0
+) -> Tensor:
+    """Return x (batch, ...) or raise `NonFiniteError` naming step, sample and quantity."""
+    if not torch.isfinite(x).all():
+        bad = (~torch.isfinite(x)).reshape(len(x), -1).any(-1)
+        raise NonFiniteError(quantity, step, first_sample + int(torch.nonzero(bad)[0]))
+    return x
+
+
+class PosteriorSampler(Plugin, ABC):
+    """A method that draws from p(x | y), exactly or approximately."""
+
+    def check(self, problem: InverseProblem) -> None:
+        """Raise `PluginError` if the method does not apply to the problem."""
+
+    def posterior(self, problem: InverseProblem) -> Posterior | None:
+        """The answer in closed form, where there is one."""
+        return None
+
+    @abstractmethod
+    def sample(
+        self, problem: InverseProblem, n: int, streams: Streams, progress: Progress = silent
+    ) -> Samples:
+        """``n`` draws, or ``n`` chains of draws."""
+
+
+class ExactSampler(PosteriorSampler):
+    """A sampler whose posterior is closed form; authors override ``posterior``."""
+
+    @abstractmethod
+    def posterior(self, problem: InverseProblem) -> Posterior:
+        """The posterior in closed form."""
+
+    def sample(
+        self, problem: InverseProblem, n: int, streams: Streams, progress: Progress = silent
+    ) -> Samples:
+        draws = Samples.independent(self.posterior(problem).sample(n, streams))
+        progress(n, n)
+        return draws
+
+
+class TiledSampler(PosteriorSampler):
+    """A sampler that computes `TILE` chains at a time; authors override ``sample_tile``."""
+
+    @abstractmethod
+    def sample_tile(
+        self, problem: InverseProblem, tile: int, streams: Streams, progress: Progress = silent
+    ) -> Samples:
+        """The chains tile * TILE, ..., (tile + 1) * TILE - 1, with (TILE, draw, d) values."""
+
+    def sample(
+        self, problem: InverseProblem, n: int, streams: Streams, progress: Progress = silent
+    ) -> Samples:
+        self.check(problem)
+        tiles: list[Samples] = []
+        for k in range(n_tiles(n)):
+
+            def report(done: int, total: int, note: str = "", k: int = k) -> None:
+                progress(k * total + done, n_tiles(n) * total, note)
+
+            tiles.append(self.sample_tile(problem, k, streams, report))
+        return join_tiles(tiles, n)
+
+
+__all__ = [
+    "TILE",
+    "ExactSampler",
+    "PosteriorSampler",
+    "Samples",
+    "TiledSampler",
+    "join_tiles",
+    "require_finite",
+]

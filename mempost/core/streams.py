@@ -1,0 +1,100 @@
+"""Random streams: a function of (seed, role, tile, step) and of nothing else.
+
+A Philox generator (Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2,
+3") is keyed by (seed, role) and its counter starts at (tile, step). There is no state to carry:
+a worker that computes tile 7 alone draws what a single process would have drawn, and a resumed
+run draws what the uninterrupted one would have. Samples are computed in tiles of fixed size, the
+last one padded, since BLAS sums in another order for another batch size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+TILE = 32
+"""Samples in a tile: the unit of work, of chunks and of streams."""
+
+Role = Literal["data", "truth", "noise", "training", "sampling", "metric"]
+
+
+class Stream:
+    """Random numbers of one (seed, role, tile, step); draws advance it."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.generator = generator
+
+    def normal(
+        self,
+        shape: tuple[int, ...],
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """Standard normal numbers; the same float64 draws are rounded to ``dtype``."""
+        return torch.from_numpy(self.generator.standard_normal(shape)).to(device, dtype)
+
+    def uniform(
+        self,
+        shape: tuple[int, ...],
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """Uniform numbers on [0, 1)."""
+        return torch.from_numpy(self.generator.random(shape)).to(device, dtype)
+
+    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
+        """Integers 0 .. high - 1 (int64)."""
+        return torch.from_numpy(self.generator.integers(high, size=shape))
+
+    def permutation(self, n: int) -> Tensor:
+        """A random order of 0 .. n - 1 (int64)."""
+        return torch.from_numpy(self.generator.permutation(n))
+
+    def categorical(self, weights: Tensor, n: int) -> Tensor:
+        """``n`` indices drawn with probabilities proportional to ``weights`` (inverse CDF)."""
+        cdf = torch.cumsum(weights.detach().to("cpu", torch.float64), 0)
+        u = self.uniform((n,)) * cdf[-1]
+        last = int(torch.nonzero(weights.detach().cpu() > 0)[-1])
+        return torch.searchsorted(cdf, u, right=True).clamp(max=last)
+
+
+@dataclass(frozen=True)
+class Streams:
+    """All streams of one (seed, role)."""
+
+    seed: int
+    role: Role
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Role):
+            raise ValueError(f"role is {self.role!r}; allowed are {', '.join(get_args(Role))}")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; allowed are integers from 0")
+
+    def at(self, tile: int = 0, step: int = 0) -> Stream:
+        """The stream of a tile and a step."""
+        digest = hashlib.sha256(f"mempost/{self.role}/{self.seed}".encode()).digest()
+        key = np.frombuffer(digest[:16], dtype=np.uint64)
+        counter = np.array([0, 0, step, tile], dtype=np.uint64)
+        return Stream(np.random.Generator(np.random.Philox(key=key, counter=counter)))
+
+
+def n_tiles(n: int) -> int:
+    """Number of tiles that hold ``n`` samples."""
+    return -(-n // TILE)
+
+
+def draw_tiled(n: int, streams: Streams, draw: Callable[[Stream], Tensor]) -> Tensor:
+    """Concatenate ``draw(stream)``, of `TILE` rows each, to ``n`` rows.
+
+    The first rows do not depend on ``n``.
+    """
+    if n < 1:
+        raise ValueError(f"number of samples is {n}; allowed are integers from 1")
+    return torch.cat([draw(streams.at(tile=k)) for k in range(n_tiles(n))])[:n]
