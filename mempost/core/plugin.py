@@ -13,8 +13,15 @@ import inspect
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from mempost.core.errors import nearest
 
@@ -50,6 +57,36 @@ class Recipe(BaseModel):
     """A frozen set of validated hyper-parameters; unknown names and NaN are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_names(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        allowed = [field.alias or name for name, field in cls.model_fields.items()]
+        accepted = {*allowed, *(cls.model_fields if cls.model_config.get("populate_by_name") else ())}
+        unknown = [name for name in data if name not in accepted]
+        if unknown:
+            message = "Unknown name; allowed are {allowed}.{hint}"
+            raise ValidationError.from_exception_data(
+                cls.__name__,
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError(
+                            "unknown_name",
+                            message,
+                            {
+                                "allowed": ", ".join(allowed) or "none",
+                                "hint": nearest(str(name), allowed),
+                            },
+                        ),
+                        loc=(str(name),),
+                        input=data[name],
+                    )
+                    for name in unknown
+                ],
+            )
+        return data
 
 
 class Plugin(Recipe):

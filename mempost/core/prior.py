@@ -166,9 +166,10 @@ class FittedPrior(ABC):
 
 
 class Prior(Plugin, ABC):
-    """Hyper-parameters of a prior; authors override the hook ``_fit``."""
+    """Hyper-parameters of a prior; authors override ``_fit`` and name their ``fitted_class``."""
 
     needs_data: ClassVar[bool] = True
+    fitted_class: ClassVar[type[FittedPrior]]
     standardise: bool = Field(
         False, description="fit to (x - mean)/(std + 1e-5) of the training set"
     )
@@ -206,6 +207,10 @@ class Prior(Plugin, ABC):
         )
         fitted.coordinates = coordinates
         return fitted
+
+    def restore(self, state: State) -> FittedPrior:
+        """The fitted prior from what `FittedPrior.state` gave."""
+        return self.fitted_class.from_state(state)
 
     @abstractmethod
     def _fit(
