@@ -73,10 +73,13 @@ class FrozenArray:
 
 
 class ArrayField:
-    """Pydantic annotation: nested lists, NumPy arrays or tensors with ``ndim`` axes."""
+    """Pydantic annotation: nested lists, NumPy arrays or tensors with ``ndim`` axes.
 
-    def __init__(self, ndim: int | None = None) -> None:
-        self.ndim = ndim
+    Complex numbers are refused where ``real``.
+    """
+
+    def __init__(self, ndim: int | None = None, real: bool = False) -> None:
+        self.ndim, self.real = ndim, real
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -95,11 +98,11 @@ class ArrayField:
         return items if self.ndim is not None else {"type": ["array", "number", "object"]}
 
     def _validate(self, value: Any) -> FrozenArray:
-        if isinstance(value, dict) and set(value) == {"real", "imag"}:
-            value = np.asarray(value["real"]) + 1j * np.asarray(value["imag"])
         try:
+            if isinstance(value, dict) and set(value) == {"real", "imag"}:
+                value = np.asarray(value["real"]) + 1j * np.asarray(value["imag"])
             array = value if isinstance(value, FrozenArray) else FrozenArray(value)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             array = None
         axes = "numbers" if self.ndim is None else f"numbers with {self.ndim} axes"
         if array is None:
@@ -114,11 +117,16 @@ class ArrayField:
             )
         if array.numpy().size == 0:
             raise PydanticCustomError("array_empty", "Input should hold at least one number", {})
+        if self.real and np.iscomplexobj(array.numpy()):
+            raise PydanticCustomError("array_real", "Input should hold real numbers only", {})
         if not np.isfinite(array.numpy()).all():
             raise PydanticCustomError("array_finite", "Input should hold finite numbers only", {})
         return array
 
 
 Array = Annotated[FrozenArray, ArrayField()]
-Vector = Annotated[FrozenArray, ArrayField(ndim=1)]
-Matrix = Annotated[FrozenArray, ArrayField(ndim=2)]
+RealArray = Annotated[FrozenArray, ArrayField(real=True)]
+Vector = Annotated[FrozenArray, ArrayField(ndim=1, real=True)]
+Matrix = Annotated[FrozenArray, ArrayField(ndim=2, real=True)]
+ComplexVector = Annotated[FrozenArray, ArrayField(ndim=1)]
+ComplexMatrix = Annotated[FrozenArray, ArrayField(ndim=2)]

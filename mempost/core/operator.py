@@ -136,6 +136,9 @@ class Composition(ForwardOperator):
     def domain_shape(self) -> Shape | None:
         return self.operators[-1].domain_shape
 
+    def check_domain(self, shape: Shape) -> None:
+        self.operators[-1].check_domain(shape)
+
     def range_shape(self, domain_shape: Shape) -> Shape:
         for operator in reversed(self.operators):
             operator.check_domain(domain_shape)

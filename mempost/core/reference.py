@@ -43,7 +43,7 @@ class PluginField:
     def dump(self, plugin: Plugin) -> dict[str, Any]:
         """``{"type": name, **hyper-parameters}`` as JSON values."""
         name = REGISTRIES[self.kind].name_of(type(plugin))
-        return {"type": name, **plugin.model_dump(mode="json")}
+        return {"type": name, **plugin.model_dump(mode="json", by_alias=True)}
 
     def _validate(self, value: Any, info: ValidationInfo) -> Plugin:
         from mempost.core.plugin import Plugin

@@ -90,11 +90,13 @@ def n_tiles(n: int) -> int:
     return -(-n // TILE)
 
 
-def draw_tiled(n: int, streams: Streams, draw: Callable[[Stream], Tensor]) -> Tensor:
+def draw_tiled(
+    n: int, streams: Streams, draw: Callable[[Stream], Tensor], step: int = 0
+) -> Tensor:
     """Concatenate ``draw(stream)``, of `TILE` rows each, to ``n`` rows.
 
-    The first rows do not depend on ``n``.
+    The first rows do not depend on ``n``; another ``step`` gives independent ones.
     """
     if n < 1:
         raise ValueError(f"number of samples is {n}; allowed are integers from 1")
-    return torch.cat([draw(streams.at(tile=k)) for k in range(n_tiles(n))])[:n]
+    return torch.cat([draw(streams.at(tile=k, step=step)) for k in range(n_tiles(n))])[:n]
