@@ -18,10 +18,17 @@ from mempost.core.prior import FittedPrior
 
 
 class MixturePrior(FittedPrior):
-    """A fitted prior with weights, means and factors of its covariances."""
+    """A fitted prior with weights, means and factors of its covariances.
+
+    Attributes:
+        weights: pi_n, summing to one.
+        means: m_n; in a memorized prior, the training examples.
+        shared_covariance: whether all components have one covariance.
+    """
 
     weights: Float[Tensor, " n"]
     means: Float[Tensor, "n d"]
+    shared_covariance: bool = False
 
     @abstractmethod
     def factor_product(

@@ -168,11 +168,15 @@ class FittedPrior(ABC):
 class Prior(Plugin, ABC):
     """Hyper-parameters of a prior; authors override ``_fit`` and name their ``fitted_class``."""
 
-    needs_data: ClassVar[bool] = True
     fitted_class: ClassVar[type[FittedPrior]]
     standardise: bool = Field(
         False, description="fit to (x - mean)/(std + 1e-5) of the training set"
     )
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether there is anything to learn, given the hyper-parameters."""
+        return True
 
     def fit(
         self,
