@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class MempostError(Exception):
@@ -33,10 +37,18 @@ class NonFiniteError(MempostError, FloatingPointError):
         quantity: what was not finite, e.g. ``"x_t"``.
         step: index of the step at which it appeared, if there are steps.
         sample: index of the first sample concerned, if there are samples.
+        state: the last finite state of an iteration, to look into or to resume from; it stays
+            behind when the error is pickled.
     """
 
-    def __init__(self, quantity: str, step: int | None = None, sample: int | None = None) -> None:
-        self.quantity, self.step, self.sample = quantity, step, sample
+    def __init__(
+        self,
+        quantity: str,
+        step: int | None = None,
+        sample: int | None = None,
+        state: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.quantity, self.step, self.sample, self.state = quantity, step, sample, state
         places = [
             f"{label} {value}"
             for label, value in (("step", step), ("sample", sample))

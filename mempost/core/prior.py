@@ -99,6 +99,10 @@ class FittedPrior(ABC):
         """``n`` draws of x; the first ones do not depend on ``n``."""
         return draw_tiled(n, streams, self._draw)
 
+    def draw_tile(self, stream: Stream) -> Float[Tensor, "tile d"]:
+        """`TILE` draws of x from one stream."""
+        return self._draw(stream)
+
     def log_density(
         self, z: Float[Tensor, "batch d"], level: NoiseLevel = CLEAN
     ) -> Float[Tensor, " batch"]:
