@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from mempost.core.plugin import Plugin
 from mempost.core.result import Result
@@ -18,3 +19,7 @@ class Metric(Plugin, ABC):
     @abstractmethod
     def evaluate(self, result: Result) -> dict[str, float]:
         """Column names and values; an empty dict where the metric does not apply."""
+
+    def verdict(self, results: Sequence[Result]) -> list[str]:
+        """Sentences for the report, drawn from the measured ``metrics`` of all results."""
+        return []

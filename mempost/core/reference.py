@@ -46,10 +46,8 @@ class PluginField:
         return {"type": name, **plugin.model_dump(mode="json", by_alias=True)}
 
     def _validate(self, value: Any, info: ValidationInfo) -> Plugin:
-        from mempost.core.plugin import Plugin
-
         registry = REGISTRIES[self.kind]
-        if isinstance(value, Plugin):
+        if isinstance(value, registry.base):
             return value
         if not isinstance(value, dict) or "type" not in value:
             raise PydanticCustomError(

@@ -59,8 +59,7 @@ class Entry:
             raise PluginError(
                 f"{label} is broken: {type(error).__name__}: {_one_line(error)}"
             ) from error
-        module, _, attribute = BASES[self.kind].partition(":")
-        base = getattr(importlib.import_module(module), attribute)
+        base = REGISTRIES[self.kind].base
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise PluginError(f"{label} is not a subclass of {base.__name__}")
         if inspect.isabstract(cls):
@@ -131,6 +130,12 @@ class Registry:
             return entry.distribution != "mempost", entry.distribution, entry.target
 
         return {name: sorted(found[name], key=rank) for name in sorted(found)}
+
+    @property
+    def base(self) -> type[Plugin]:
+        """The abstract class of the kind."""
+        module, _, attribute = BASES[self.kind].partition(":")
+        return getattr(importlib.import_module(module), attribute)
 
     @property
     def names(self) -> list[str]:

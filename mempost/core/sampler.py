@@ -46,6 +46,10 @@ class Samples:
     def __len__(self) -> int:
         return self.values.shape[0] * self.values.shape[1]
 
+    def to(self, device: torch.device | str) -> Samples:
+        """The same draws on another device."""
+        return Samples(self.values.to(device), {k: v.to(device) for k, v in self.stats.items()})
+
 
 def join_tiles(tiles: list[Samples], n: int) -> Samples:
     """One `Samples` from tiles of chains, cut to ``n`` chains; single draws become one chain."""
@@ -69,6 +73,11 @@ def require_finite(
 
 class PosteriorSampler(Plugin, ABC):
     """A method that draws from p(x | y), exactly or approximately."""
+
+    @property
+    def uses_noise_level(self) -> bool:
+        """Whether the result depends on the noise level, given the hyper-parameters."""
+        return "uses_noise_level" in self.tags
 
     def check(self, problem: InverseProblem) -> None:
         """Raise `PluginError` if the method does not apply to the problem."""

@@ -1,0 +1,219 @@
+"""The command ``mempost``. Commands import what they need when they are called.
+
+Exit codes: 0 done, 1 another error, 2 a spec or an option is wrong, 3 some runs failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mempost.core.errors import MempostError, PluginError, SpecError, nearest
+from mempost.core.registry import BASES, REGISTRIES
+
+if TYPE_CHECKING:
+    from mempost.experiments.study import Study
+
+app = typer.Typer(
+    help="What becomes of the posterior when a diffusion prior has memorized its training set.",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A YAML spec.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Replace what stands at a dotted path."),
+]
+KindOption = Annotated[
+    str | None, typer.Option("--kind", help=f"One of {', '.join(BASES)}, if a name is ambiguous.")
+]
+
+
+@app.command()
+def run(
+    spec: SpecPath,
+    out: Annotated[Path | None, typer.Option(help="Output folder [results/<spec>].")] = None,
+    set_: Assignments = None,
+    workers: Annotated[int, typer.Option(min=1, help="Local worker processes.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of linear algebra a process.")] = 1,
+) -> None:
+    """Run a spec; finished runs are kept and not run again."""
+    from mempost.experiments import study as studies
+    from mempost.experiments.overrides import parse_assignments
+    from mempost.experiments.watching import console_watcher
+
+    study = studies.run(
+        spec,
+        set=parse_assignments(set_ or []),
+        out=out,
+        workers=workers,
+        threads=threads,
+        watcher=console_watcher(),
+    )
+    _summarise(study)
+
+
+@app.command()
+def validate(spec: SpecPath, set_: Assignments = None) -> None:
+    """Check a spec, and that its pieces fit together, without running it."""
+    from mempost.experiments.overrides import parse_assignments
+    from mempost.experiments.study import check, load
+
+    plan, _ = load(spec, parse_assignments(set_ or []))
+    check(plan, str(spec))
+    typer.echo(f"{spec}: fine: {len(plan.points)} point(s), {len(plan.runs)} run(s)")
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(BASES)}.")] = None,
+) -> None:
+    """List the plugins that are installed, without importing them."""
+    for name in [_kind(kind)] if kind else BASES:
+        registry = REGISTRIES[name]
+        typer.echo(f"{name}s")
+        width = max((len(n) for n in registry.names), default=0)
+        for plugin in registry.names:
+            entry = registry.entry(plugin)
+            try:
+                text = entry.summary()
+            except PluginError as error:
+                text = f"broken: {error}"
+            origin = "" if entry.distribution == "mempost" else f"  [{entry.distribution}]"
+            typer.echo(f"  {plugin:{width}}  {text}{origin}")
+            if duplicate := registry.duplicates(plugin):
+                typer.echo(f"  {'':{width}}  duplicate: {duplicate}")
+
+
+@app.command()
+def describe(name: Annotated[str, typer.Argument(help="A plugin.")], kind: KindOption = None) -> None:
+    """Show a plugin's documentation, hyper-parameters, tags and references."""
+    from mempost.experiments.describe import description
+
+    for k in _kinds_of(name, kind):
+        typer.echo(description(k, name))
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option(help="Write to a file.")] = None,
+) -> None:
+    """Print the JSON schema of specs, for editors, with every installed plugin."""
+    import json
+
+    from mempost.experiments.spec import spec_schema
+
+    text = json.dumps(spec_schema(), indent=2)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text + "\n", encoding="utf-8")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What a run left behind.")],
+) -> None:
+    """Write table, figures and report again from the finished runs of a folder."""
+    from mempost.experiments.study import Study
+
+    study = Study.open(folder)
+    study.write()
+    _summarise(study)
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="A benchmark, such as score.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller sizes.")] = False,
+    json_: Annotated[Path | None, typer.Option("--json", help="Write the rows to a file.")] = None,
+) -> None:
+    """Time a part of mempost against the obvious alternative, both measured in this run."""
+    import json
+
+    from mempost.experiments.bench import benchmark, show
+
+    rows = benchmark(name)(quick)
+    typer.echo(show(rows))
+    if json_ is not None:
+        json_.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+@app.command()
+def cite(
+    what: Annotated[str, typer.Argument(metavar="SPEC|NAME", help="A spec, or a plugin.")],
+) -> None:
+    """Print the BibTeX entries behind a spec or a plugin."""
+    from mempost.experiments.cite import references_of
+    from mempost.experiments.study import load
+
+    if Path(what).suffix in (".yaml", ".yml"):
+        references = references_of(load(what)[0])
+    else:
+        kinds = _kinds_of(what, None)
+        references = [r for k in kinds for r in REGISTRIES[k].get(what).references]
+    typer.echo("\n\n".join(r.bibtex() for r in references) or f"{what} names no publication")
+
+
+def _summarise(study: Study) -> None:
+    statuses = study.statuses
+    for sentence in study.verdicts:
+        typer.echo(f"- {sentence}")
+    for row in study.rows:
+        if row["status"] == "failed":
+            typer.echo(f"failed: {row['sampler']}, run {row['run']}: {row['reason']}", err=True)
+    for message in study.figure_errors:
+        typer.echo(f"failed: {message}", err=True)
+    ok = sum(s.state == "ok" for s in statuses)
+    where = study.store.folder
+    shown = where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where
+    typer.echo(f"{ok} of {len(statuses)} runs finished; open {shown}/report.html")
+    if not study.ok:
+        raise typer.Exit(3)
+
+
+def _kind(name: str) -> str:
+    singular = name.removesuffix("s")
+    if singular not in BASES:
+        raise SpecError(f"{name!r} is not a kind; allowed are {', '.join(BASES)}." + nearest(name, BASES))
+    return singular
+
+
+def _kinds_of(name: str, kind: str | None) -> list[str]:
+    kinds = [_kind(kind)] if kind else [k for k in BASES if name in REGISTRIES[k].names]
+    if not kinds or (kind and name not in REGISTRIES[kinds[0]].names):
+        every = sorted({n for k in (kinds or BASES) for n in REGISTRIES[k].names})
+        what = kinds[0] if kinds else "plugin"
+        raise SpecError(f"no {what} is named {name!r}; allowed are {', '.join(every)}." + nearest(name, every))
+    return kinds
+
+
+def _warn(message: Any, category: Any, *_: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def main() -> None:
+    """Entry point: errors become one clear line and an exit code."""
+    warnings.showwarning = _warn
+    try:
+        app()
+    except SpecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; finished runs are kept, run the same command to go on", file=sys.stderr)
+        sys.exit(130)
+    except (MempostError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

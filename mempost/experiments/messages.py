@@ -1,0 +1,44 @@
+"""Validation errors as lines that say where, what is allowed and what was found."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from mempost.core.errors import SpecError, nearest
+
+MOST = 5
+
+
+def spec_error(error: ValidationError, where: str) -> SpecError:
+    """The first few errors, one line each, as a `SpecError`."""
+    details = error.errors(include_url=False)
+    lines = [f"{where}: {_line(d)}" for d in details[:MOST]]
+    if len(details) > MOST:
+        lines.append(f"{where}: and {len(details) - MOST} more")
+    return SpecError("\n".join(lines))
+
+
+def _line(detail: ErrorDetails) -> str:
+    place = ".".join(str(part) for part in detail["loc"]) or "spec"
+    message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    if detail["type"] == "missing":
+        return f"{place}: missing; it is required here"
+    return f"{place}: {message}{_hint(detail)} (found {_short(detail['input'])})"
+
+
+def _hint(detail: ErrorDetails) -> str:
+    context: dict[str, Any] = detail.get("ctx", {})
+    allowed = re.findall(r"'([^']*)'", str(context.get("expected", context.get("expected_tags", ""))))
+    found = context.get("tag", detail["input"])
+    if not allowed or not isinstance(found, str):
+        return ""
+    return "." + nearest(found, allowed) if nearest(found, allowed) else ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

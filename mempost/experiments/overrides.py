@@ -1,0 +1,180 @@
+"""Composing raw specs: ``extends``, dotted paths, ``--set`` and the points of a sweep."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mempost.core.errors import SpecError, nearest
+from mempost.experiments.yamlio import parse_yaml, read_mapping
+
+MAX_POINTS = 100_000
+SWEEPS = ("sweep", "zip")
+
+
+def deep_merge(base: Any, over: Any) -> Any:
+    """``over`` on top of ``base``: mappings merge key by key, anything else replaces.
+
+    A null removes the key of the base; a plugin of another ``type`` replaces the base's plugin.
+    """
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return copy.deepcopy(over)
+    if "type" in over and over["type"] != base.get("type", over["type"]):
+        return copy.deepcopy(over)
+    merged = dict(base)
+    for key, value in over.items():
+        if value is None and key in merged:
+            del merged[key]
+        else:
+            merged[key] = deep_merge(merged[key], value) if key in merged else copy.deepcopy(value)
+    return merged
+
+
+def read_spec(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A raw spec with everything it extends merged in.
+
+    Raises:
+        SpecError: a file cannot be read, or files extend one another in a circle.
+    """
+    path = path.resolve()
+    if path in seen:
+        raise SpecError(f"{path}: extends: files extend one another in a circle")
+    raw = read_mapping(path)
+    parent = raw.pop("extends", None)
+    if parent is None:
+        return raw
+    if not isinstance(parent, str):
+        raise SpecError(f"{path}: extends: should be the name of a file, found {parent!r}")
+    return deep_merge(read_spec(path.parent / parent, (*seen, path)), raw)
+
+
+def set_path(raw: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of ``raw`` with ``value`` at a dotted path, replacing what stands there.
+
+    Setting a path that is swept takes it out of the sweep.
+
+    Raises:
+        SpecError: the path leads through something that is not there.
+    """
+    result = copy.deepcopy(dict(raw))
+    if not path or any(not part for part in path.split(".")):
+        raise SpecError(f"{path!r} is not a dotted path such as prior.bandwidth")
+    _assign(result, path.split("."), value, path)
+    if path.split(".")[0] not in SWEEPS:
+        for name in SWEEPS:
+            if isinstance(result.get(name), dict):
+                result[name] = {k: v for k, v in result[name].items() if k != path}
+    return result
+
+
+def _assign(node: Any, parts: list[str], value: Any, path: str) -> None:
+    head, rest = parts[0], parts[1:]
+    if isinstance(node, list):
+        if not (head.isdigit() and int(head) < len(node)):
+            raise SpecError(f"{path}: {head!r} is not a place in a list of {len(node)}")
+        if rest:
+            _assign(node[int(head)], rest, value, path)
+        else:
+            node[int(head)] = value
+        return
+    if not isinstance(node, dict):
+        raise SpecError(f"{path}: {head!r} is inside {node!r}, which has no names")
+    whole = ".".join(parts)
+    if not rest or whole in node:
+        node[whole] = value
+    elif head in SWEEPS and isinstance(node.get(head), dict | None):
+        node[head] = {**(node.get(head) or {}), ".".join(rest): value}
+    elif head in node:
+        _assign(node[head], rest, value, path)
+    else:
+        raise SpecError(
+            f"{path}: there is no {head!r} here; present are {', '.join(map(str, node)) or 'none'}."
+            + nearest(head, map(str, node))
+        )
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """``["prior.bandwidth=0.4"]`` as a mapping from paths to YAML values."""
+    parsed: dict[str, Any] = {}
+    for item in assignments:
+        path, equals, text = item.partition("=")
+        if not equals:
+            raise SpecError(f"--set {item}: should be PATH=VALUE, such as prior.bandwidth=0.4")
+        parsed[path.strip()] = parse_yaml(text, f"--set {path}")
+    return parsed
+
+
+def sweep_points(raw: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The points of a sweep as pairs (labels by path, raw spec without ``sweep`` and ``zip``).
+
+    ``sweep`` is a product over paths, ``zip`` walks its paths together; both multiply. Values are a
+    list, or a mapping from labels to values.
+
+    Raises:
+        SpecError: a sweep is malformed, or has more than `MAX_POINTS` points.
+    """
+    product = {path: _choices("sweep", path, v) for path, v in _mapping(raw, "sweep").items()}
+    zipped = {path: _choices("zip", path, v) for path, v in _mapping(raw, "zip").items()}
+    if both := product.keys() & zipped.keys():
+        raise SpecError(f"zip.{min(both)}: the same path stands in sweep")
+    lengths = {path: len(choices) for path, choices in zipped.items()}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{path} has {n}" for path, n in lengths.items())
+        raise SpecError(f"zip: all lists should have the same length, found {found}")
+    together = list(zip(*zipped.values(), strict=True)) if zipped else [()]
+    total = len(together)
+    for choices in product.values():
+        total *= len(choices)
+    if total > MAX_POINTS:
+        raise SpecError(f"sweep: {total} points; allowed are at most {MAX_POINTS}")
+    base = {key: value for key, value in raw.items() if key not in SWEEPS}
+    paths = [*product, *zipped]
+    return [_point(base, paths, choice) for choice in _combine(product, together)]
+
+
+def _combine(product: dict[str, Any], together: list[Any]) -> Iterator[tuple[Any, ...]]:
+    for one in itertools.product(*product.values()):
+        for many in together:
+            yield (*one, *many)
+
+
+def _point(
+    base: dict[str, Any], paths: list[str], choice: tuple[Any, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    point = copy.deepcopy(base)
+    labels: dict[str, Any] = {}
+    for path, (label, value) in zip(paths, choice, strict=True):
+        _assign(point, path.split("."), copy.deepcopy(value), path)
+        labels[path] = label
+    return labels, point
+
+
+def _mapping(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = raw.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise SpecError(f"{name}: should map dotted paths to lists of values, found {value!r}")
+    for path in value:
+        if not isinstance(path, str) or any(not part for part in path.split(".")):
+            raise SpecError(f"{name}: {path!r} is not a dotted path such as prior.bandwidth")
+    return value
+
+
+def _choices(name: str, path: str, values: Any) -> list[tuple[Any, Any]]:
+    if isinstance(values, dict) and values:
+        return [(str(label), value) for label, value in values.items()]
+    if isinstance(values, list) and values:
+        return [(_label(value), value) for value in values]
+    raise SpecError(f"{name}.{path}: should be a list of at least one value, found {values!r}")
+
+
+def _label(value: Any) -> Any:
+    if isinstance(value, dict):
+        return str(value.get("type", value))
+    if isinstance(value, list):
+        return _label(value[0]) if len(value) == 1 else str(value)
+    return value

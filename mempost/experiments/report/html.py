@@ -1,0 +1,86 @@
+"""``report.html``: one self-contained page that opens offline."""
+
+from __future__ import annotations
+
+import base64
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mempost import __version__
+from mempost.experiments.plan import versions
+
+if TYPE_CHECKING:
+    from mempost.experiments.study import Study
+
+
+def write_report(study: Study) -> None:
+    """Write the report of a study into its folder."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    source = files("mempost.experiments.report").joinpath("template.html").read_text("utf-8")
+    page = environment.from_string(source).render(**contents(study))
+    study.store.write(study.store.path("report.html"), page.encode())
+
+
+def contents(study: Study) -> dict[str, Any]:
+    """Everything that the page shows."""
+    statuses = study.statuses
+    spec = study.plan.first
+    provenances = [study.workshop.provenance(run) or {} for run in study.plan.runs]
+    pictures = {
+        name: base64.b64encode((study.store.path("figures", f"{name}.png")).read_bytes()).decode()
+        for name in study.figures
+    }
+    return {
+        "title": study.plan.title,
+        "description": spec.description,
+        "version": __version__,
+        "runs": len(statuses),
+        "ok": sum(s.state == "ok" for s in statuses),
+        "failures": [
+            (row, status.reason)
+            for row, status in zip(study.rows, statuses, strict=True)
+            if status.state == "failed"
+        ],
+        "pending": sum(s.state == "pending" for s in statuses),
+        "figure_errors": study.figure_errors,
+        "verdicts": study.verdicts,
+        "pictures": pictures,
+        "columns": [c for c in study.columns if c not in ("status", "reason", "run")],
+        "rows": [
+            {k: _format(v) for k, v in row.items()}
+            for row in study.rows
+        ],
+        "spec": yaml.safe_dump(dict(study.plan.raw), sort_keys=False, allow_unicode=True),
+        "versions": versions([spec.data, spec.prior, spec.operator, list(spec.samplers.values())]),
+        "hardware": next((p["hardware"] for p in provenances if p), {}),
+        "costs": _costs(study, provenances),
+        "references": _references(study),
+    }
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.5g}"
+    return str(value)
+
+
+def _costs(study: Study, provenances: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Wall time and counts of expensive operations, summed by sampler."""
+    costs: dict[str, dict[str, Any]] = {}
+    for run, kept in zip(study.plan.runs, provenances, strict=True):
+        if kept:
+            entry = costs.setdefault(run.key, {"sampler": run.key, "seconds": 0.0, "counts": {}})
+            entry["seconds"] += kept["wall_time_s"]
+            for name, amount in kept["counts"].items():
+                entry["counts"][name] = entry["counts"].get(name, 0) + amount
+    return list(costs.values())
+
+
+def _references(study: Study) -> list[Any]:
+    from mempost.experiments.cite import references_of
+
+    return references_of(study.plan)

@@ -1,0 +1,82 @@
+"""``result.nc``: samples, data and truth of a run as an xarray DataTree with ArviZ's group names.
+
+    posterior       x (chain, draw, x_dim)
+    sample_stats    one variable a statistic (chain, draw, ...)
+    observed_data   y (y_dim_0, ...); complex data have a last axis ``part`` of two (re, im)
+    constant_data   truth (x_dim), location and scale of the prior's coordinates
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from mempost.core.errors import CorruptFileError
+from mempost.core.problem import InverseProblem
+from mempost.core.sampler import Samples
+
+
+def write_result(
+    path: Path,
+    samples: Samples,
+    problem: InverseProblem,
+    truth: Tensor | None,
+    attributes: Mapping[str, str],
+) -> None:
+    """Write the DataTree of a run (the caller makes it atomic)."""
+    coordinates = problem.prior.coordinates
+    constant: dict[str, Any] = {
+        "location": (("x_dim",), _numpy(coordinates.location)),
+        "scale": (("x_dim",), _numpy(coordinates.scale)),
+    }
+    if truth is not None:
+        constant["truth"] = (("x_dim",), _numpy(truth))
+    posterior = xr.Dataset({"x": (("chain", "draw", "x_dim"), _numpy(samples.values))})
+    stats = {name: _variable(name, t, ("chain", "draw")) for name, t in samples.stats.items()}
+    tree = xr.DataTree.from_dict(
+        {
+            "/": xr.Dataset(attrs=dict(attributes)),
+            "posterior": posterior,
+            "sample_stats": xr.Dataset(stats),
+            "observed_data": xr.Dataset({"y": _variable("y", problem.y, ())}),
+            "constant_data": xr.Dataset(constant),
+        }
+    )
+    tree.to_netcdf(path, engine="h5netcdf", mode="w")
+
+
+def read_samples(path: Path) -> Samples:
+    """The samples of a run.
+
+    Raises:
+        CorruptFileError: the file cannot be read.
+    """
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            values = torch.from_numpy(np.array(tree["posterior"]["x"].values))
+            stats = {
+                str(name): torch.from_numpy(np.array(v.values))
+                for name, v in tree["sample_stats"].data_vars.items()
+            }
+    except Exception as error:
+        raise CorruptFileError(f"{path} is corrupt and not used: {error}") from None
+    return Samples(values, stats)
+
+
+def _variable(name: str, t: Tensor, leading: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:
+    parts: tuple[str, ...] = ()
+    if t.is_complex():
+        t, parts = torch.view_as_real(t.resolve_conj()), ("part",)
+    leading = leading[: t.ndim - len(parts)]
+    middle = tuple(f"{name}_dim_{i}" for i in range(t.ndim - len(leading) - len(parts)))
+    return (*leading, *middle, *parts), _numpy(t)
+
+
+def _numpy(t: Tensor) -> Any:
+    return t.detach().cpu().numpy()

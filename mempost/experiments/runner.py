@@ -1,0 +1,146 @@
+"""Running a plan: which tasks are left, carried out by an executor, and how every run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mempost.core.progress import Progress
+from mempost.experiments.executors import Executor, Graph, LocalProcesses, Outcome, Serial
+from mempost.experiments.plan import Plan
+from mempost.experiments.workshop import Task, Workshop
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a run stands: ``ok``, ``failed`` with a reason, or ``pending``."""
+
+    state: str
+    reason: str = ""
+
+
+class Watcher:
+    """Sees a study run; the methods do nothing unless overridden."""
+
+    def start(self, runs: int, left: int, tasks: int) -> None:
+        """``left`` of ``runs`` runs are to be done, in ``tasks`` tasks."""
+
+    def progress(self, task: Task) -> Progress | None:
+        """Where a task that is about to run in this process reports its steps."""
+        return None
+
+    def done(self, outcome: Outcome) -> None:
+        """A task ended."""
+
+    def stop(self) -> None:
+        """The study ended, or was interrupted."""
+
+
+def graph_of(workshop: Workshop) -> Graph:
+    """The tasks that are left, point by point, each with what it needs."""
+    graph: dict[Task, tuple[Task, ...]] = {}
+    plan = workshop.plan
+    fits: dict[str, Task] = {}
+    assembled: dict[str, Task] = {}
+    measured: set[tuple[str, str]] = set()
+    for first, count in _point_ranges(plan):
+        here = range(first, first + count)
+        for i in here:
+            run = plan.runs[i]
+            if run.id in assembled or workshop.provenance(run) is not None:
+                continue
+            needs: tuple[Task, ...] = ()
+            if "closed_form" not in run.point.spec.prior.tags:
+                if run.point.prior_id not in fits:
+                    fits[run.point.prior_id] = Task("fit", i)
+                    graph[fits[run.point.prior_id]] = ()
+                needs = (fits[run.point.prior_id],)
+            tiles = [Task("sample", i, k) for k in range(workshop.tiles(run))]
+            graph |= {t: needs for t in tiles if not workshop.tile_done(run, t.tile)}
+            assembled[run.id] = Task("assemble", i)
+            graph[assembled[run.id]] = tuple(t for t in tiles if t in graph)
+        keys = {plan.runs[i].key: plan.runs[i].id for i in here}
+        for i in here:
+            run = plan.runs[i]
+            path = str(workshop.metrics_path(run))
+            if (run.id, path) in measured or workshop.metrics(run) is not None:
+                continue
+            measured.add((run.id, path))
+            names = {getattr(m, "reference", run.key) for m in run.point.spec.metrics} | {run.key}
+            ids = [keys[name] for name in sorted(n for n in names if n in keys)]
+            graph[Task("measure", i)] = tuple(assembled[x] for x in ids if x in assembled)
+    return graph
+
+
+def _point_ranges(plan: Plan) -> list[tuple[int, int]]:
+    ranges: list[tuple[int, int]] = []
+    for i, run in enumerate(plan.runs):
+        if i and run.point is plan.runs[i - 1].point:
+            ranges[-1] = (ranges[-1][0], ranges[-1][1] + 1)
+        else:
+            ranges.append((i, 1))
+    return ranges
+
+
+def execute(
+    workshop: Workshop, workers: int, folder: Path | None, watcher: Watcher
+) -> None:
+    """Carry out what is left of a study; failed runs leave ``failed.json`` and the others go on."""
+    graph = graph_of(workshop)
+    runs = workshop.plan.runs
+    left = {runs[t.run].id for t in graph}
+    executor: Executor
+    if workers == 1 or len(graph) <= 1:
+        report: Callable[[Task], Progress] = lambda t: watcher.progress(t) or _silent  # noqa: E731
+        executor = Serial(workshop, report)
+    else:
+        executor = LocalProcesses(workshop, workers, folder)
+    watcher.start(len({run.id for run in runs}), len(left), len(graph))
+    try:
+        for run_id in left:
+            _failure(workshop, run_id).unlink(missing_ok=True)
+        for outcome in executor(graph):
+            if outcome.reason is not None:
+                _record(workshop, outcome)
+            watcher.done(outcome)
+    finally:
+        watcher.stop()
+
+
+def _silent(done: int, total: int, note: str = "") -> None:
+    return
+
+
+def _failure(workshop: Workshop, run_id: str) -> Path:
+    return workshop.store.path("runs", run_id, "failed.json")
+
+
+def _record(workshop: Workshop, outcome: Outcome) -> None:
+    """Name the reason beside every run that fails with this task."""
+    runs = workshop.plan.runs
+    failed = [runs[outcome.task.run]]
+    if outcome.task.kind == "fit":
+        failed = [r for r in runs if r.point.prior_id == failed[0].point.prior_id]
+    for run in failed:
+        entry = {"reason": outcome.reason, "task": outcome.task._asdict(), "trace": outcome.trace}
+        path = _failure(workshop, run.id)
+        if outcome.trace or not path.exists():
+            workshop.store.write_json(path, entry)
+
+
+def status_of(workshop: Workshop) -> list[Status]:
+    """How every run of the plan stands."""
+    statuses: list[Status] = []
+    for run in workshop.plan.runs:
+        failed = workshop.store.read_or_none(workshop.store.read_json, _failure(workshop, run.id))
+        if failed is not None:
+            statuses.append(Status("failed", str(failed.get("reason", ""))))
+        elif workshop.provenance(run) is not None and workshop.metrics(run) is not None:
+            statuses.append(Status("ok"))
+        else:
+            statuses.append(Status("pending"))
+    return statuses
+
+
+__all__ = ["Status", "Watcher", "execute", "graph_of", "status_of"]

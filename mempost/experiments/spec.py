@@ -1,0 +1,205 @@
+"""The declarative spec of a study, and what one point of its sweep says.
+
+A spec composes plugins by name. It holds no code and no import paths: a plugin is
+``{type: NAME, ...hyper-parameters}``, a file is a path relative to the spec.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from mempost.core.arrays import Array
+from mempost.core.dataset import Dataset
+from mempost.core.errors import SpecError, nearest
+from mempost.core.figure import Figure
+from mempost.core.metric import Metric
+from mempost.core.operator import ForwardOperator, compose
+from mempost.core.plugin import Recipe
+from mempost.core.prior import Prior
+from mempost.core.reference import PluginField, kind_definitions
+from mempost.core.sampler import PosteriorSampler
+from mempost.experiments.messages import spec_error
+
+Dtype = Literal["float32", "float64", "complex64", "complex128"]
+Key = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+OperatorList = Annotated[
+    tuple[Annotated[ForwardOperator, PluginField("operator")], ...],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+]
+"""One operator, or a list applied right to left."""
+
+
+class NoiseSpec(Recipe):
+    """Gaussian observation noise: a standard deviation, or a fraction of the data's maximum."""
+
+    std: float | None = Field(None, gt=0)
+    relative_to_max: float | None = Field(None, gt=0)
+    complex: bool | None = Field(None, description="as the operator's values, if not given")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> NoiseSpec:
+        if (self.std is None) == (self.relative_to_max is None):
+            raise ValueError("give either std or relative_to_max")
+        return self
+
+
+class Values(Recipe):
+    """A truth given by its raw coordinates."""
+
+    type: Literal["values"] = "values"
+    values: Array
+
+
+class HeldOut(Recipe):
+    """A held-out example of the dataset."""
+
+    type: Literal["held_out"] = "held_out"
+    index: NonNegativeInt = 0
+
+
+class TrainAverage(Recipe):
+    """The average of training examples (of one, that example itself)."""
+
+    type: Literal["train"] = "train"
+    indices: tuple[NonNegativeInt, ...] = Field((0,), min_length=1)
+
+
+class PriorDraw(Recipe):
+    """A draw from the prior."""
+
+    type: Literal["prior"] = "prior"
+    index: NonNegativeInt = 0
+
+
+class OtherData(Recipe):
+    """A training example of another dataset."""
+
+    type: Literal["dataset"] = "dataset"
+    dataset: Annotated[Dataset, PluginField("dataset")]
+    index: NonNegativeInt = 0
+
+
+Truth = Annotated[
+    Values | HeldOut | TrainAverage | PriorDraw | OtherData, Field(discriminator="type")
+]
+
+
+class Observation(Recipe):
+    """Data given as values, or simulated from a truth, if need be with another operator."""
+
+    values: Array | None = None
+    truth: Truth | None = None
+    operator: OperatorList | None = Field(None, description="simulates the data, to avoid the inverse crime")
+    noisy: bool = True
+    seed: NonNegativeInt | None = Field(None, description="of truth and noise; the spec's if not given")
+
+    @model_validator(mode="after")
+    def _values_or_truth(self) -> Observation:
+        if (self.values is None) == (self.truth is None):
+            raise ValueError("give either values or truth")
+        if self.values is not None and self.operator is not None:
+            raise ValueError("operator simulates data from a truth; values need none")
+        return self
+
+
+class Spec(Recipe):
+    """One point of a study: everything but the sweep."""
+
+    title: str = Field(min_length=1)
+    description: str = ""
+    seed: int = Field(0, ge=0, lt=2**63)
+    dtype: Dtype = "float64"
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
+    data: Annotated[Dataset, PluginField("dataset")] | None = None
+    prior: Annotated[Prior, PluginField("prior")]
+    operator: OperatorList
+    noise: NoiseSpec
+    observation: Observation
+    samplers: dict[Key, Annotated[PosteriorSampler, PluginField("sampler")]] = Field(min_length=1)
+    samples: PositiveInt | dict[Key, PositiveInt] = 1000
+    metrics: tuple[Annotated[Metric, PluginField("metric")], ...] = ()
+    figures: tuple[Annotated[Figure, PluginField("figure")], ...] = ()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Spec:
+        def known(place: str, name: str) -> None:
+            if name not in self.samplers:
+                raise ValueError(
+                    f"{place} names the sampler {name!r}; samplers are {', '.join(self.samplers)}."
+                    + nearest(name, self.samplers)
+                )
+
+        if isinstance(self.samples, dict):
+            for name in self.samples:
+                known("samples", name)
+        for kind, plugins in (("metrics", self.metrics), ("figures", self.figures)):
+            for i, plugin in enumerate(plugins):
+                name = getattr(plugin, "reference", None)
+                if isinstance(name, str):
+                    known(f"{kind}.{i}.reference", name)
+        if self.data is None and self.prior.needs_data:
+            raise ValueError("the prior is fitted to data, and the spec has no data")
+        return self
+
+    def n_samples(self, key: str) -> int:
+        """Number of draws (or chains) of a sampler."""
+        return self.samples.get(key, 1000) if isinstance(self.samples, dict) else self.samples
+
+    @property
+    def real_dtype(self) -> torch.dtype:
+        """Precision of the model's coordinates."""
+        single = self.dtype in ("float32", "complex64")
+        return torch.float32 if single else torch.float64
+
+    @property
+    def forward_operator(self) -> ForwardOperator:
+        """The composed operator."""
+        return self.operator[0] if len(self.operator) == 1 else compose(list(self.operator))
+
+
+def parse_spec(raw: dict[str, Any], where: str, folder: Path | None = None) -> Spec:
+    """Validate one point.
+
+    Args:
+        raw: the spec as plain data, or with plugin instances in place of mappings.
+        where: what to call the spec in messages.
+        folder: where relative paths start.
+
+    Raises:
+        SpecError: with one line an error.
+    """
+    try:
+        return Spec.model_validate(raw, context={"folder": folder})
+    except ValidationError as error:
+        raise spec_error(error, where) from None
+    except RecursionError:
+        raise SpecError(f"{where}: nested too deeply") from None
+
+
+def spec_schema() -> dict[str, Any]:
+    """The JSON schema of a spec file, with every plugin that is installed."""
+    schema = Spec.model_json_schema()
+    lists = {"type": ["array", "object"]}
+    paths = {"type": "object", "additionalProperties": lists}
+    schema["properties"] |= {"extends": {"type": "string"}, "sweep": paths, "zip": paths}
+    schema["required"] = []  # an extended file may hold what this one lacks
+    schema.setdefault("$defs", {}).update(kind_definitions())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,133 @@
+"""The output folder: atomic writes, plain formats, and nothing trusted that was altered.
+
+    DIR/table.csv                one row a run
+    DIR/figures/*.png, *.pdf
+    DIR/report.html
+    DIR/runs/<id>/result.nc      xarray DataTree, groups as ArviZ names them
+    DIR/runs/<id>/provenance.json
+    DIR/runs/<id>/tiles/*.safetensors    samples of a run that is not finished
+    DIR/runs/<id>/failed_state.safetensors   what a sampler held when it met a non-finite value
+    DIR/priors/<id>/prior.safetensors    fitted priors, shared by runs
+
+Tensors are kept as safetensors with their JSON beside them in the same file; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from mempost.core.errors import CorruptFileError, SpecError
+
+FORMAT = "1"
+
+
+class Store:
+    """Reads and writes below one folder; names are checked, so that no path escapes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+
+    def path(self, *parts: str) -> Path:
+        """A path below the folder.
+
+        Raises:
+            SpecError: a part is not a plain file name.
+        """
+        for part in parts:
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", part):
+                raise SpecError(f"{part!r} is not a plain file name")
+        return self.folder.joinpath(*parts)
+
+    def write(self, path: Path, content: bytes | Callable[[Path], None]) -> None:
+        """Write a whole file or none: to a temporary neighbour, then renamed."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        try:
+            if callable(content):
+                content(temporary)
+            else:
+                temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Indented JSON; NaN is written as null."""
+        text = json.dumps(_jsonable(value), indent=2, allow_nan=False)
+        self.write(path, (text + "\n").encode())
+
+    def read_json(self, path: Path) -> Any:
+        """JSON from a file.
+
+        Raises:
+            CorruptFileError: it is not JSON.
+        """
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            raise CorruptFileError(f"{path} is corrupt and not used: {error}") from None
+
+    def write_tensors(
+        self, path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+    ) -> None:
+        """Named tensors and JSON values in one safetensors file."""
+        plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+        metadata = {"format": FORMAT, "values": json.dumps(_jsonable(values), allow_nan=False)}
+        self.write(path, safetensors.torch.save(plain, metadata))
+
+    def read_tensors(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The inverse of `write_tensors`.
+
+        Raises:
+            CorruptFileError: damaged, or of another format version.
+        """
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except Exception as error:
+            raise CorruptFileError(f"{path} is corrupt and not used: {error}") from None
+        if metadata.get("format") != FORMAT:
+            found = metadata.get("format", "none")
+            raise CorruptFileError(
+                f"{path} is of format {found}, this version reads {FORMAT}: not used"
+            )
+        try:
+            return tensors, json.loads(metadata["values"])
+        except (KeyError, ValueError) as error:
+            raise CorruptFileError(f"{path} is corrupt and not used: {error}") from None
+
+    def read_or_none(self, read: Callable[[Path], Any], path: Path) -> Any:
+        """What ``read(path)`` gives; None, with a warning that names it, if absent or corrupt."""
+        if not path.exists():
+            return None
+        try:
+            return read(path)
+        except CorruptFileError as error:
+            warnings.warn(str(error), stacklevel=2)
+            return None
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(v) for v in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and value != value:
+        return None
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return str(value)
+    return value

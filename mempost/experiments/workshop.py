@@ -1,0 +1,292 @@
+"""The work of a study, one task at a time: fit a prior, sample a tile, assemble a run, measure it.
+
+Every task reads what it needs from the plan and the store and leaves its result in the store, so tasks
+may run in any process and any order that respects their dependencies, and a killed study
+loses the unfinished tasks alone. Built problems and posteriors are remembered within a process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import threadpoolctl
+import torch
+
+from mempost.core.counters import counting
+from mempost.core.errors import CorruptFileError, MempostError, NonFiniteError, PluginError
+from mempost.core.prior import FittedPrior, State
+from mempost.core.progress import Progress, silent
+from mempost.core.result import Result
+from mempost.core.sampler import Samples, TiledSampler, join_tiles, require_finite
+from mempost.core.streams import Streams, n_tiles
+from mempost.experiments.build import Setup, build, fit_prior, load_data
+from mempost.experiments.plan import Plan, Point, Run, file_hashes, sha256_of, versions
+from mempost.experiments.results import read_samples, write_result
+from mempost.experiments.store import Store
+
+
+class Task(NamedTuple):
+    """A step of run ``run``: fit its prior, sample a tile, assemble the tiles, measure."""
+
+    kind: Literal["fit", "sample", "assemble", "measure"]
+    run: int
+    tile: int = 0
+
+
+@contextmanager
+def limited_threads(threads: int) -> Iterator[None]:
+    """A fixed number of threads: sums keep their order, and workers do not fight over cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpoolctl.threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Workshop:
+    """Carries out tasks of a plan in a store."""
+
+    def __init__(self, plan: Plan, store: Store, threads: int = 1) -> None:
+        self.plan, self.store, self.threads = plan, store, threads
+        self._memory: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def carry_out(self, task: Task, progress: Progress = silent) -> None:
+        """Do one task; its result is in the store afterwards."""
+        run = self.plan.runs[task.run]
+        with limited_threads(self.threads):
+            if task.kind == "fit":
+                self.prior(run.point, progress)
+            elif task.kind == "sample":
+                self._sample(run, task.tile, progress)
+            elif task.kind == "assemble":
+                self._assemble(run)
+            else:
+                self._measure(run)
+
+    # -- pieces, remembered -------------------------------------------------------------------
+
+    def _remember(self, key: Hashable, make: Callable[[], Any], most: int = 16) -> Any:
+        if key not in self._memory:
+            self._memory[key] = make()
+            while len(self._memory) > most:
+                self._memory.popitem(last=False)
+        self._memory.move_to_end(key)
+        return self._memory[key]
+
+    def prior(self, point: Point, progress: Progress = silent) -> FittedPrior:
+        """The fitted prior: from memory, from the store, or fitted now."""
+        return self._remember(("prior", point.prior_id), lambda: self._prior(point, progress))
+
+    def _prior(self, point: Point, progress: Progress) -> FittedPrior:
+        spec = point.spec
+        if "closed_form" in spec.prior.tags:  # nothing is learned that is worth keeping
+            return fit_prior(spec, self._data(point), progress)
+        path = self.store.path("priors", point.prior_id, "prior.safetensors")
+        kept = self.store.read_or_none(self.store.read_tensors, path)
+        if kept is not None:
+            return spec.prior.restore(State(*kept)).to(device=spec.device)
+        fitted = fit_prior(spec, self._data(point), progress)
+        self.store.write_tensors(path, *fitted.state())
+        return fitted
+
+    def _data(self, point: Point) -> Any:
+        spec = point.spec
+        key = json.dumps(
+            spec.model_dump(mode="json", include={"seed", "dtype", "device", "data"}), sort_keys=True
+        )
+        return self._remember(("data", key), lambda: load_data(spec))
+
+    def setup(self, point: Point) -> Setup:
+        """The inverse problem of a point, with its data and truth."""
+
+        def make() -> Setup:
+            return build(point.spec, self._data(point), self.prior(point))
+
+        return self._remember(("setup", point.problem_id), make)
+
+    def result(self, run: Run) -> Result:
+        """The result of a run, its samples read from the store when they are asked for."""
+
+        def make() -> Result:
+            setup = self.setup(run.point)
+            spec = run.point.spec
+            return Result(
+                key=run.key,
+                point=run.point.labels,
+                sampler=spec.samplers[run.key],
+                problem=setup.problem,
+                data=setup.data,
+                truth=setup.truth,
+                seed=spec.seed,
+                load_samples=lambda: self._read_samples(run).to(spec.device),
+                siblings=_Siblings(self, run),
+                metrics=self.metrics(run) or {},
+            )
+
+        return self._remember(("result", run.point.problem_id, run.id, run.key), make)
+
+    # -- tasks --------------------------------------------------------------------------------
+
+    def tiles(self, run: Run) -> int:
+        """Number of sampling tasks of a run."""
+        sampler = run.point.spec.samplers[run.key]
+        return n_tiles(run.n) if isinstance(sampler, TiledSampler) else 1
+
+    def _sample(self, run: Run, tile: int, progress: Progress) -> None:
+        result = self.result(run)
+        sampler, streams = result.sampler, Streams(result.seed, "sampling")
+        sampler.check(result.problem)
+        start = time.perf_counter()
+        try:
+            with counting() as counts:
+                if isinstance(sampler, TiledSampler):
+                    samples = sampler.sample_tile(result.problem, tile, streams, progress)
+                else:
+                    samples = sampler.sample(result.problem, run.n, streams, progress)
+            require_finite(samples.flat, "x")
+        except NonFiniteError as error:
+            if error.state:
+                path = self.store.path("runs", run.id, "failed_state.safetensors")
+                self.store.write_tensors(path, error.state, {"error": str(error), "tile": tile})
+            raise
+        values = {"counts": dict(counts), "seconds": time.perf_counter() - start}
+        tensors = {"x": samples.values, **{f"stats.{k}": v for k, v in samples.stats.items()}}
+        self.store.write_tensors(self._tile_path(run, tile), tensors, values)
+
+    def _assemble(self, run: Run) -> None:
+        """Write result.nc and provenance.json from the tiles, and drop these."""
+        tiles: list[Samples] = []
+        counts: Counter[str] = Counter()
+        seconds = 0.0
+        for tile in range(self.tiles(run)):
+            tensors, values = self.store.read_tensors(self._tile_path(run, tile))
+            stats = {k.removeprefix("stats."): v for k, v in tensors.items() if k != "x"}
+            tiles.append(Samples(tensors["x"], stats))
+            seconds += values["seconds"]
+            counts.update(values["counts"])
+        spec = run.point.spec
+        tiled = isinstance(spec.samplers[run.key], TiledSampler)
+        samples = join_tiles(tiles, run.n) if tiled else tiles[0]
+        setup = self.setup(run.point)
+        path = self.store.path("runs", run.id, "result.nc")
+        attributes = {"title": self.plan.title, "sampler": run.key, "run": run.id}
+        self.store.write(
+            path, lambda p: write_result(p, samples, setup.problem, setup.truth, attributes)
+        )
+        parts = [spec.data, spec.prior, spec.operator, spec.observation, spec.samplers[run.key]]
+        provenance = {
+            "id": run.id,
+            "title": self.plan.title,
+            "point": dict(run.point.labels),
+            "sampler": run.key,
+            "resolved": dict(run.resolved),
+            "seeds": {"spec": spec.seed, "observation": spec.observation.seed},
+            "files": file_hashes(parts),
+            "versions": versions(parts),
+            "hardware": hardware(self.threads),
+            "wall_time_s": seconds,
+            "counts": dict(counts),
+            "noise_std": setup.problem.noise.std,
+            "result_sha256": sha256_of(path),
+        }
+        self.store.write_json(self.store.path("runs", run.id, "provenance.json"), provenance)
+        shutil.rmtree(self.store.path("runs", run.id, "tiles"), ignore_errors=True)
+
+    def _measure(self, run: Run) -> None:
+        """Evaluate the metrics of a run and keep them."""
+        result = self.result(run)
+        metrics: dict[str, float] = {}
+        for i, metric in enumerate(run.point.spec.metrics):
+            try:
+                metrics |= {k: float(v) for k, v in metric.evaluate(result).items()}
+            except MempostError as error:
+                raise PluginError(f"metrics.{i}: {error}") from error
+        result.metrics.update(metrics)
+        self.store.write_json(self.metrics_path(run), metrics)
+
+    # -- what stands in the store -------------------------------------------------------------
+
+    def _tile_path(self, run: Run, tile: int) -> Path:
+        return self.store.path("runs", run.id, "tiles", f"{tile:05d}.safetensors")
+
+    def tile_done(self, run: Run, tile: int) -> bool:
+        """Whether a tile is in the store, whole."""
+        return self.store.read_or_none(self.store.read_tensors, self._tile_path(run, tile)) is not None
+
+    def provenance(self, run: Run) -> dict[str, Any] | None:
+        """The provenance of a sampled run whose result is intact, else None."""
+        path = self.store.path("runs", run.id, "provenance.json")
+        kept = self.store.read_or_none(self.store.read_json, path)
+        if kept is None:
+            return None
+        result = self.store.path("runs", run.id, "result.nc")
+
+        def verify(path: Path) -> bool:
+            if sha256_of(path) != kept.get("result_sha256"):
+                raise CorruptFileError(f"{path} is corrupt and not used: its sha256 has changed")
+            return True
+
+        return kept if self.store.read_or_none(verify, result) else None
+
+    def metrics_path(self, run: Run) -> Path:
+        return self.store.path("runs", run.id, "metrics", f"{metrics_id(run)}.json")
+
+    def metrics(self, run: Run) -> dict[str, float] | None:
+        """The metrics of a run, or None if they have not been measured."""
+        kept = self.store.read_or_none(self.store.read_json, self.metrics_path(run))
+        if kept is None:
+            return None
+        return {name: float("nan") if v is None else float(v) for name, v in kept.items()}
+
+    def _read_samples(self, run: Run) -> Samples:
+        return read_samples(self.store.path("runs", run.id, "result.nc"))
+
+
+class _Siblings(Mapping[str, Result]):
+    """The results of all samplers at the point of a run."""
+
+    def __init__(self, workshop: Workshop, run: Run) -> None:
+        self._workshop = workshop
+        self._runs = {r.key: r for r in workshop.plan.runs if r.point is run.point}
+
+    def __getitem__(self, key: str) -> Result:
+        return self._workshop.result(self._runs[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+
+def metrics_id(run: Run) -> str:
+    """Hash of the metrics of a spec, and of everything that they may compare with."""
+    fields = {"metrics", "samplers", "samples"}
+    dumped = run.point.spec.model_dump(mode="json", by_alias=True, include=fields)
+    dumped["key"] = run.key
+    return hashlib.sha256(json.dumps(dumped, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def hardware(threads: int) -> dict[str, Any]:
+    """What the numbers were computed on."""
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "cuda": cuda,
+    }
