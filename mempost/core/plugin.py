@@ -64,7 +64,10 @@ class Recipe(BaseModel):
         if not isinstance(data, dict):
             return data
         allowed = [field.alias or name for name, field in cls.model_fields.items()]
-        accepted = {*allowed, *(cls.model_fields if cls.model_config.get("populate_by_name") else ())}
+        accepted = {
+            *allowed,
+            *(cls.model_fields if cls.model_config.get("populate_by_name") else ()),
+        }
         unknown = [name for name in data if name not in accepted]
         if unknown:
             message = "Unknown name; allowed are {allowed}.{hint}"
@@ -114,9 +117,7 @@ def _resolve_input(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("folder")
     resolved = path if path.is_absolute() or base is None else Path(base) / path
     if not resolved.is_file():
-        raise PydanticCustomError(
-            "input_file", "No file at {path}", {"path": str(resolved)}
-        )
+        raise PydanticCustomError("input_file", "No file at {path}", {"path": str(resolved)})
     return resolved.resolve()
 
 

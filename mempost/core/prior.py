@@ -80,7 +80,7 @@ class FittedPrior(ABC):
         self, z: Float[Tensor, "batch d"], level: NoiseLevel, v: Float[Tensor, "batch d"]
     ) -> Float[Tensor, "batch d"]:
         """(dD/dz)^T v."""
-        _, pullback = torch.func.vjp(lambda u: self.denoise(u, level), z)
+        pullback = torch.func.vjp(lambda u: self.denoise(u, level), z)[1]
         return pullback(v)[0]
 
     def score(self, z: Float[Tensor, "batch d"], level: NoiseLevel) -> Float[Tensor, "batch d"]:
@@ -184,7 +184,7 @@ class Prior(Plugin, ABC):
 
     def fit(
         self,
-        x: Float[Tensor, "n *shape"] | None = None,
+        x: Float[Tensor, n * shape] | None = None,
         *,
         streams: Streams | None = None,
         progress: Progress = silent,

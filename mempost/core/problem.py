@@ -4,8 +4,8 @@
 
 States are flat, x of shape (batch, d), in the prior's coordinates; the operator sees them in its
 domain's shape. Complex data are stacked into real ones, so residuals and Jacobians that are asked
-for *whitened* are real, in units of the noise: whitened residual r = stack(y - F(x))/gamma, whitened
-Jacobian A = stack(J)/gamma, grad log p(y|x) = A^T r, Gauss-Newton Hessian A^T A.
+for *whitened* are real, in units of the noise: whitened residual r = stack(y - F(x))/gamma,
+whitened Jacobian A = stack(J)/gamma, grad log p(y|x) = A^T r, Gauss-Newton Hessian A^T A.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class InverseProblem:
         self, x: Float[Tensor, "batch d"]
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch d"]]:
         """log p(y | x) and its gradient, one forward and one adjoint evaluation."""
-        value, pullback = torch.func.vjp(self.log_likelihood, x)
-        return value, pullback(torch.ones_like(value))[0]
+        pair = torch.func.vjp(self.log_likelihood, x)
+        return pair[0], pair[1](torch.ones_like(pair[0]))[0]
 
     def log_density(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, " batch"]:
         """log p(x) + log p(y | x): the posterior up to the evidence."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from mempost.core.plugin import Plugin
 
+PLUGIN = "x-plugin"
+"""JSON schema key that stands for ``$ref: #/$defs/<kind>`` until `resolve_kinds`."""
+
 
 class PluginField:
     """Pydantic annotation: a plugin of the given kind."""
@@ -38,7 +41,7 @@ class PluginField:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"$ref": f"#/$defs/{self.kind}"}
+        return {PLUGIN: self.kind}
 
     def dump(self, plugin: Plugin) -> dict[str, Any]:
         """``{"type": name, **hyper-parameters}`` as JSON values."""
@@ -82,7 +85,9 @@ def kind_definitions() -> dict[str, Any]:
         alternatives: list[dict[str, Any]] = []
         for name in registry.names:
             try:
-                schema = registry.get(name).model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
+                schema = registry.get(name).model_json_schema(
+                    ref_template=f"#/$defs/{kind}.{name}.{{model}}"
+                )
             except PluginError:
                 continue
             for model, inner in schema.pop("$defs", {}).items():
@@ -92,3 +97,13 @@ def kind_definitions() -> dict[str, Any]:
             alternatives.append(schema)
         definitions[kind] = {"oneOf": alternatives}
     return definitions
+
+
+def resolve_kinds(schema: Any) -> Any:
+    """A JSON schema with plugin fields pointing to the definition of their kind."""
+    if isinstance(schema, dict):
+        kind = {"$ref": f"#/$defs/{schema[PLUGIN]}"} if PLUGIN in schema else {}
+        return {k: resolve_kinds(v) for k, v in schema.items() if k != PLUGIN} | kind
+    if isinstance(schema, list):
+        return [resolve_kinds(v) for v in schema]
+    return schema

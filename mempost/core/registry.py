@@ -1,10 +1,10 @@
 """One registry per kind of plugin, over entry points: lazy, cached, forgiving.
 
-A distribution offers plugins under ``[project.entry-points."mempost.priors"]`` and so on; mempost's own
-are registered in the very same way. Reading the entry points imports nothing. A plugin is
-imported when it is asked for by name; one that fails to import is named and the others live on; where
-two distributions offer one name, mempost's own wins, else the first in alphabetical order, and a warning
-names both.
+A distribution offers plugins under ``[project.entry-points."mempost.priors"]`` and so on; mempost's
+own are registered in the very same way. Reading the entry points imports nothing. A plugin is
+imported when it is asked for by name; one that fails to import is named and the others live on;
+where two distributions offer one name, mempost's own wins, else the first in alphabetical order,
+and a warning names both.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BASES = {
     "metric": "mempost.core.metric:Metric",
     "figure": "mempost.core.figure:Figure",
 }
-"""Kinds of plugin and their base classes; the entry point group of a kind is ``mempost.<kind>s``."""
+"""Kinds of plugin and their bases; the entry point group of a kind is ``mempost.<kind>s``."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Posterior samplers: from an inverse problem to samples.
 
-Three shapes of sampler: one whose answer is closed form (`ExactSampler`: override ``posterior``), one
-that computes tiles of samples independently (`TiledSampler`: override ``sample_tile``; the runner
-spreads tiles over workers and keeps finished ones), and one whose samples depend on one another
-(subclass `PosteriorSampler` itself, with the tag ``interacting``).
+Three shapes of sampler: one whose answer is closed form (`ExactSampler`: override ``posterior``),
+one that computes tiles of samples independently (`TiledSampler`: override ``sample_tile``; the
+runner spreads tiles over workers and keeps finished ones), and one whose samples depend on one
+another (subclass `PosteriorSampler` itself, with the tag ``interacting``).
 """
 
 from __future__ import annotations

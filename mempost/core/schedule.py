@@ -57,16 +57,17 @@ class VarianceExploding(NoiseSchedule):
     sigma_min: float = Field(0.01, gt=0)
     sigma_max: float = Field(50.0, gt=0)
 
+    def _sigma(self, t: Time) -> Tensor:
+        return self.sigma_min * torch.exp(_time(t) * math.log(self.sigma_max / self.sigma_min))
+
     def level(self, t: Time) -> NoiseLevel:
-        t = _time(t)
-        s = self.sigma_min * torch.exp(t * math.log(self.sigma_max / self.sigma_min))
-        return NoiseLevel(torch.ones_like(t), s)
+        return NoiseLevel(torch.ones_like(_time(t)), self._sigma(t))
 
     def drift(self, t: Time) -> Tensor:
         return torch.zeros_like(_time(t))
 
     def diffusion_squared(self, t: Time) -> Tensor:
-        return 2 * math.log(self.sigma_max / self.sigma_min) * self.level(t).s ** 2
+        return 2 * math.log(self.sigma_max / self.sigma_min) * self._sigma(t) ** 2
 
 
 class EDM(NoiseSchedule):

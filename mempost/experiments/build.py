@@ -52,8 +52,8 @@ def _load(dataset: Dataset, spec: Spec) -> Data:
     for name, x in (("training", data.train), ("held-out", data.held_out)):
         if not torch.isfinite(x).all():
             raise SpecError(f"data: the {name} examples hold non-finite numbers")
-    place = {"device": spec.device, "dtype": spec.real_dtype}
-    return Data(data.train.to(**place), data.held_out.to(**place))
+    device, dtype = spec.device, spec.real_dtype
+    return Data(data.train.to(device, dtype), data.held_out.to(device, dtype))
 
 
 def fit_prior(spec: Spec, data: Data | None, progress: Progress = silent) -> FittedPrior:
@@ -208,7 +208,9 @@ def preflight(spec: Spec, where: str) -> None:
         _at(where, "", lambda: _truth(spec, data, prior))
         if spec.noise.complex not in (None, operator.is_complex):
             kind = "complex" if operator.is_complex else "real"
-            raise SpecError(f"{where}: noise.complex: {spec.noise.complex}, but the data are {kind}")
+            raise SpecError(
+                f"{where}: noise.complex: {spec.noise.complex}, but the data are {kind}"
+            )
         dtype = _complex(spec.real_dtype) if operator.is_complex else spec.real_dtype
         y = torch.zeros(shape, dtype=dtype, device=spec.device)
         noise = GaussianNoise(spec.noise.std or 1.0, operator.is_complex)

@@ -23,4 +23,3 @@ def references_of(plan: Plan) -> list[Reference]:
         for plugin in plugins_in([*parts, spec.samplers]):
             found |= {r.key: r for r in type(plugin).references}
     return list(found.values())
-

@@ -1,6 +1,7 @@
 """The command ``mempost``. Commands import what they need when they are called.
 
-Exit codes: 0 done, 1 another error, 2 a spec or an option is wrong, 3 some runs failed, 130 interrupted.
+Exit codes: 0 done, 1 another error, 2 a spec or an option is wrong, 3 some runs failed, 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -93,7 +94,9 @@ def list_(
 
 
 @app.command()
-def describe(name: Annotated[str, typer.Argument(help="A plugin.")], kind: KindOption = None) -> None:
+def describe(
+    name: Annotated[str, typer.Argument(help="A plugin.")], kind: KindOption = None
+) -> None:
     """Show a plugin's documentation, hyper-parameters, tags and references."""
     from mempost.experiments.describe import description
 
@@ -182,7 +185,9 @@ def _summarise(study: Study) -> None:
 def _kind(name: str) -> str:
     singular = name.removesuffix("s")
     if singular not in BASES:
-        raise SpecError(f"{name!r} is not a kind; allowed are {', '.join(BASES)}." + nearest(name, BASES))
+        raise SpecError(
+            f"{name!r} is not a kind; allowed are {', '.join(BASES)}." + nearest(name, BASES)
+        )
     return singular
 
 
@@ -191,7 +196,9 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
     if not kinds or (kind and name not in REGISTRIES[kinds[0]].names):
         every = sorted({n for k in (kinds or BASES) for n in REGISTRIES[k].names})
         what = kinds[0] if kinds else "plugin"
-        raise SpecError(f"no {what} is named {name!r}; allowed are {', '.join(every)}." + nearest(name, every))
+        raise SpecError(
+            f"no {what} is named {name!r}; allowed are {', '.join(every)}." + nearest(name, every)
+        )
     return kinds
 
 
@@ -201,7 +208,7 @@ def _warn(message: Any, category: Any, *_: Any) -> None:
 
 def main() -> None:
     """Entry point: errors become one clear line and an exit code."""
-    warnings.showwarning = _warn
+    warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         app()
     except SpecError as error:

@@ -7,6 +7,7 @@ import inspect
 from pydantic_core import PydanticUndefined
 
 from mempost.core.plugin import TAGS
+from mempost.core.reference import PLUGIN
 from mempost.core.registry import REGISTRIES
 
 
@@ -46,11 +47,16 @@ def _type(schema: dict[str, object]) -> str:
         return f"one of {schema['enum']}"
     if "const" in schema:
         return repr(schema["const"])
+    if PLUGIN in schema:
+        return f"a {schema[PLUGIN]}"
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     words.append(str(schema.get("type", "any")))
     bounds = {
-        "minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<",
+        "minimum": ">=",
+        "exclusiveMinimum": ">",
+        "maximum": "<=",
+        "exclusiveMaximum": "<",
     }
     words += [f"{sign} {schema[key]}" for key, sign in bounds.items() if key in schema]
     return " ".join(words)

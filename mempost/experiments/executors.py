@@ -132,9 +132,7 @@ def _first_reason(needs: Iterable[Task], reasons: Mapping[Task, str]) -> str | N
 _workshop: Workshop | None = None
 
 
-def _start_worker(
-    raw: Mapping[str, Any], folder: Path | None, out: Path, threads: int
-) -> None:
+def _start_worker(raw: Mapping[str, Any], folder: Path | None, out: Path, threads: int) -> None:
     """Plan the study anew in a worker; Ctrl-C is the parent's to handle."""
     global _workshop
     signal.signal(signal.SIGINT, signal.SIG_IGN)

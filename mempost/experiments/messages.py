@@ -32,7 +32,9 @@ def _line(detail: ErrorDetails) -> str:
 
 def _hint(detail: ErrorDetails) -> str:
     context: dict[str, Any] = detail.get("ctx", {})
-    allowed = re.findall(r"'([^']*)'", str(context.get("expected", context.get("expected_tags", ""))))
+    allowed = re.findall(
+        r"'([^']*)'", str(context.get("expected", context.get("expected_tags", "")))
+    )
     found = context.get("tag", detail["input"])
     if not allowed or not isinstance(found, str):
         return ""

@@ -1,8 +1,8 @@
 """From a spec to runs: the sweep expanded, every run named by the hash of what determines it.
 
-A run is one sampler at one point of the sweep. Its id hashes the resolved spec of that run, the sha256
-of every file it reads and the version of every distribution it uses; title, metrics, figures and the
-sampler's name stay out, so that they can change without sampling again.
+A run is one sampler at one point of the sweep. Its id hashes the resolved spec of that run, the
+sha256 of every file it reads and the version of every distribution it uses; title, metrics, figures
+and the sampler's name stay out, so that they can change without sampling again.
 """
 
 from __future__ import annotations

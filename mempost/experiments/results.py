@@ -1,9 +1,9 @@
 """``result.nc``: samples, data and truth of a run as an xarray DataTree with ArviZ's group names.
 
-    posterior       x (chain, draw, x_dim)
-    sample_stats    one variable a statistic (chain, draw, ...)
-    observed_data   y (y_dim_0, ...); complex data have a last axis ``part`` of two (re, im)
-    constant_data   truth (x_dim), location and scale of the prior's coordinates
+posterior       x (chain, draw, x_dim)
+sample_stats    one variable a statistic (chain, draw, ...)
+observed_data   y (y_dim_0, ...); complex data have a last axis ``part`` of two (re, im)
+constant_data   truth (x_dim), location and scale of the prior's coordinates
 """
 
 from __future__ import annotations

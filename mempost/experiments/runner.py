@@ -83,9 +83,7 @@ def _point_ranges(plan: Plan) -> list[tuple[int, int]]:
     return ranges
 
 
-def execute(
-    workshop: Workshop, workers: int, folder: Path | None, watcher: Watcher
-) -> None:
+def execute(workshop: Workshop, workers: int, folder: Path | None, watcher: Watcher) -> None:
     """Carry out what is left of a study; failed runs leave ``failed.json`` and the others go on."""
     graph = graph_of(workshop)
     runs = workshop.plan.runs

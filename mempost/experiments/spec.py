@@ -27,7 +27,7 @@ from mempost.core.metric import Metric
 from mempost.core.operator import ForwardOperator, compose
 from mempost.core.plugin import Recipe
 from mempost.core.prior import Prior
-from mempost.core.reference import PluginField, kind_definitions
+from mempost.core.reference import PluginField, kind_definitions, resolve_kinds
 from mempost.core.sampler import PosteriorSampler
 from mempost.experiments.messages import spec_error
 
@@ -107,9 +107,13 @@ class Observation(Recipe):
 
     values: Array | None = None
     truth: Truth | None = None
-    operator: OperatorList | None = Field(None, description="simulates the data, to avoid the inverse crime")
+    operator: OperatorList | None = Field(
+        None, description="simulates the data, to avoid the inverse crime"
+    )
     noisy: bool = True
-    seed: NonNegativeInt | None = Field(None, description="of truth and noise; the spec's if not given")
+    seed: NonNegativeInt | None = Field(
+        None, description="of truth and noise; the spec's if not given"
+    )
 
     @model_validator(mode="after")
     def _values_or_truth(self) -> Observation:
@@ -152,9 +156,9 @@ class Spec(Recipe):
                 known("samples", name)
         for kind, plugins in (("metrics", self.metrics), ("figures", self.figures)):
             for i, plugin in enumerate(plugins):
-                name = getattr(plugin, "reference", None)
-                if isinstance(name, str):
-                    known(f"{kind}.{i}.reference", name)
+                reference = getattr(plugin, "reference", None)
+                if isinstance(reference, str):
+                    known(f"{kind}.{i}.reference", reference)
         if self.data is None and self.prior.needs_data:
             raise ValueError("the prior is fitted to data, and the spec has no data")
         return self
@@ -202,4 +206,4 @@ def spec_schema() -> dict[str, Any]:
     schema["properties"] |= {"extends": {"type": "string"}, "sweep": paths, "zip": paths}
     schema["required"] = []  # an extended file may hold what this one lacks
     schema.setdefault("$defs", {}).update(kind_definitions())
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **resolve_kinds(schema)}

@@ -1,7 +1,7 @@
 """A study: a spec that has been run, with its table, results, figures and report.
 
-    study = mempost.run("configs/figure1_1d.yaml", set={"prior.bandwidth": 0.4})
-    study.table, study.results, study.figures
+study = mempost.run("configs/figure1_1d.yaml", set={"prior.bandwidth": 0.4})
+study.table, study.results, study.figures
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ Row = dict[str, Any]
 
 
 def load(
-    spec: str | Path | Mapping[str, Any], set: Mapping[str, Any] | None = None  # noqa: A002
+    spec: str | Path | Mapping[str, Any],
+    set: Mapping[str, Any] | None = None,
 ) -> tuple[Plan, Path | None]:
     """Plan a study from a file or a mapping, with overrides; also the folder of its files.
 
@@ -52,18 +53,19 @@ def load(
 
 def check(plan: Plan, where: str) -> None:
     """Check that the pieces of every distinct problem fit together, before any work."""
-    seen = {}
+    seen: set[Any] = set()
     for point in plan.points:
         key = (point.problem_id, tuple(point.spec.samplers.values()))
         if key not in seen:
             at = ", ".join(f"{path}={label}" for path, label in point.labels.items())
-            seen[key] = preflight(point.spec, f"{where} at {at}" if at else where)
+            seen.add(key)
+            preflight(point.spec, f"{where} at {at}" if at else where)
 
 
 def run(
     spec: str | Path | Mapping[str, Any],
     *,
-    set: Mapping[str, Any] | None = None,  # noqa: A002
+    set: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     workers: int = 1,
     threads: int = 1,

@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress as Bars,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bars,
 )
 
 from mempost.core.progress import Progress
@@ -51,7 +53,12 @@ class BarWatcher(Watcher):
 
         def report(done: int, total: int, note: str = "") -> None:
             self.bars.update(
-                self.one, description=task.kind, completed=done, total=total, note=note, visible=True
+                self.one,
+                description=task.kind,
+                completed=done,
+                total=total,
+                note=note,
+                visible=True,
             )
 
         return report

@@ -1,7 +1,7 @@
 """The work of a study, one task at a time: fit a prior, sample a tile, assemble a run, measure it.
 
-Every task reads what it needs from the plan and the store and leaves its result in the store, so tasks
-may run in any process and any order that respects their dependencies, and a killed study
+Every task reads what it needs from the plan and the store and leaves its result in the store, so
+tasks may run in any process and any order that respects their dependencies, and a killed study
 loses the unfinished tasks alone. Built problems and posteriors are remembered within a process.
 """
 
@@ -104,7 +104,8 @@ class Workshop:
     def _data(self, point: Point) -> Any:
         spec = point.spec
         key = json.dumps(
-            spec.model_dump(mode="json", include={"seed", "dtype", "device", "data"}), sort_keys=True
+            spec.model_dump(mode="json", include={"seed", "dtype", "device", "data"}),
+            sort_keys=True,
         )
         return self._remember(("data", key), lambda: load_data(spec))
 
@@ -223,7 +224,9 @@ class Workshop:
 
     def tile_done(self, run: Run, tile: int) -> bool:
         """Whether a tile is in the store, whole."""
-        return self.store.read_or_none(self.store.read_tensors, self._tile_path(run, tile)) is not None
+        return (
+            self.store.read_or_none(self.store.read_tensors, self._tile_path(run, tile)) is not None
+        )
 
     def provenance(self, run: Run) -> dict[str, Any] | None:
         """The provenance of a sampled run whose result is intact, else None."""

@@ -50,10 +50,7 @@ def contents(study: Study) -> dict[str, Any]:
         "verdicts": study.verdicts,
         "pictures": pictures,
         "columns": [c for c in study.columns if c not in ("status", "reason", "run")],
-        "rows": [
-            {k: _format(v) for k, v in row.items()}
-            for row in study.rows
-        ],
+        "rows": [{k: _format(v) for k, v in row.items()} for row in study.rows],
         "spec": yaml.safe_dump(dict(study.plan.raw), sort_keys=False, allow_unicode=True),
         "versions": versions([spec.data, spec.prior, spec.operator, list(spec.samplers.values())]),
         "hardware": next((p["hardware"] for p in provenances if p), {}),
