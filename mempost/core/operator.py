@@ -58,10 +58,10 @@ class ForwardOperator(Plugin, ABC):
         return "complex" in self.tags
 
     @abstractmethod
-    def forward(self, x: Float[Tensor, batch * domain]) -> Tensor:
+    def forward(self, x: Float[Tensor, "batch *domain"]) -> Tensor:
         """F(x), one row a model."""
 
-    def __call__(self, x: Float[Tensor, batch * domain]) -> Tensor:
+    def __call__(self, x: Float[Tensor, "batch *domain"]) -> Tensor:
         """F(x) for a batch of models, after a check of shapes.
 
         Raises:
@@ -78,20 +78,20 @@ class ForwardOperator(Plugin, ABC):
             )
 
     def jvp(
-        self, x: Float[Tensor, batch * domain], v: Float[Tensor, batch * domain]
+        self, x: Float[Tensor, "batch *domain"], v: Float[Tensor, "batch *domain"]
     ) -> tuple[Tensor, Tensor]:
         """F(x) and J(x) v."""
         pair = torch.func.jvp(self, (x,), (v,))
         return pair[0], pair[1]
 
-    def vjp(self, x: Float[Tensor, batch * domain], v: Tensor) -> tuple[Tensor, Tensor]:
+    def vjp(self, x: Float[Tensor, "batch *domain"], v: Tensor) -> tuple[Tensor, Tensor]:
         """F(x) and Re(J(x)^H v)."""
         pair = torch.func.vjp(self, x)
         return pair[0], pair[1](v)[0]
 
     def jacobian(
         self,
-        x: Float[Tensor, batch * domain],
+        x: Float[Tensor, "batch *domain"],
         basis: Float[Tensor, "#batch d k"] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """F(x) and J(x) B, as (batch, *range) and (batch, m, k).

@@ -184,7 +184,7 @@ class Prior(Plugin, ABC):
 
     def fit(
         self,
-        x: Float[Tensor, n * shape] | None = None,
+        x: Float[Tensor, "n *shape"] | None = None,
         *,
         streams: Streams | None = None,
         progress: Progress = silent,
