@@ -1,0 +1,121 @@
+"""Samplers that are iterations: an explicit state, moved step by step.
+
+    state_0 = init(problem, stream),    state_k = step(problem, state_{k-1}, k, stream),   k = 1..K
+
+A state is a dict of tensors whose first axis counts the samples, and it is all that the next
+step needs. Step k of tile j draws from ``streams.at(j, k)``, so that a state that was saved, loaded
+and moved on gives the same bits as a run without the interruption.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mempost.core.errors import NonFiniteError
+from mempost.core.problem import InverseProblem
+from mempost.core.progress import Progress, silent
+from mempost.core.sampler import Samples, TiledSampler, require_finite
+from mempost.core.streams import TILE, Stream, Streams
+
+SamplerState = Mapping[str, Tensor]
+"""Named tensors (batch, ...): all that the next step needs, and what a checkpoint saves."""
+
+
+class IterativeSampler(TiledSampler):
+    """A sampler that moves a state; authors override ``n_steps``, ``init`` and ``step``.
+
+    A step returns a new state and leaves the old one as it is. It computes row i of the new
+    state from row i of the old one and row i of its draws.
+    """
+
+    @property
+    @abstractmethod
+    def n_steps(self) -> int:
+        """K, the number of steps."""
+
+    @abstractmethod
+    def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
+        """The state before the first step, `TILE` rows."""
+
+    @abstractmethod
+    def step(
+        self, problem: InverseProblem, state: SamplerState, k: int, stream: Stream
+    ) -> SamplerState:
+        """The state after step k = 1, ..., K."""
+
+    def is_draw(self, k: int) -> bool:
+        """Whether the state after step k is kept as a draw; by default the last one alone."""
+        return k == self.n_steps
+
+    def draw(
+        self, problem: InverseProblem, state: SamplerState
+    ) -> tuple[Float[Tensor, "batch d"], dict[str, Tensor]]:
+        """What is kept of a state: x, and statistics (batch, ...); by default its entry ``x``."""
+        return state["x"], {}
+
+    def trajectory(
+        self,
+        problem: InverseProblem,
+        tile: int,
+        streams: Streams,
+        *,
+        start: tuple[int, SamplerState] | None = None,
+    ) -> Iterator[tuple[int, SamplerState]]:
+        """States (k, state_k) of one tile for k = 0, ..., K.
+
+        Args:
+            start: a pair (k, state_k) to go on from; the first state given is then k + 1.
+
+        Raises:
+            NonFiniteError: a tensor of a new state, named with the step and the sample, is not
+                finite; the error carries the last finite state.
+        """
+        if start is None:
+            state = _checked(lambda: self.init(problem, streams.at(tile, 0)), {}, 0, tile)
+            yield 0, state
+            start = 0, state
+        k, state = start
+        while k < self.n_steps:
+            k += 1
+            state = self._advance(problem, state, k, tile, streams)
+            yield k, state
+
+    def _advance(
+        self, problem: InverseProblem, state: SamplerState, k: int, tile: int, streams: Streams
+    ) -> SamplerState:
+        return _checked(lambda: self.step(problem, state, k, streams.at(tile, k)), state, k, tile)
+
+    def sample_tile(
+        self, problem: InverseProblem, tile: int, streams: Streams, progress: Progress = silent
+    ) -> Samples:
+        values: list[Tensor] = []
+        stats: list[dict[str, Tensor]] = []
+        for k, state in self.trajectory(problem, tile, streams):
+            if self.is_draw(k):
+                x, of_draw = self.draw(problem, state)
+                values.append(x)
+                stats.append(of_draw)
+            progress(k, self.n_steps)
+        stacked = {name: torch.stack([s[name] for s in stats], 1) for name in stats[0]}
+        return Samples(torch.stack(values, 1), stacked)
+
+
+def _checked(
+    move: Callable[[], SamplerState], before: SamplerState, k: int, tile: int
+) -> SamplerState:
+    """``move()``, or a `NonFiniteError` that knows the step, the sample and the state before."""
+    try:
+        with torch.no_grad():
+            after = move()
+        for name, tensor in after.items():
+            if tensor.is_floating_point() and tensor is not before.get(name):
+                require_finite(tensor, name)
+    except NonFiniteError as error:
+        sample = None if error.sample is None else tile * TILE + error.sample
+        raise NonFiniteError(error.quantity, k, sample, before) from error
+    return after

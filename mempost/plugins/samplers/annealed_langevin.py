@@ -1,0 +1,110 @@
+"""Annealed Langevin dynamics: unadjusted steps down the noise levels of the prior.
+
+At each level sigma_1 > ... > sigma_L (sigma = s/a of a schedule), K steps of
+
+    x <- x + h_i (grad log p_sigma_i(x) + w_i grad log p(y | x)) + sqrt(2 h_i) n,  h_i = c sigma_i^2
+
+where p_sigma is the prior with noise of that size added and w_i = gamma^2/(gamma^2 + sigma_i^2)
+widens the likelihood accordingly (``likelihood: annealed``), or w_i = 1. The law at the last level
+is the posterior of the prior smoothed by sigma_L, reached only as far as the steps carry.
+
+How biased it is: a level with c K sigma_i^2 below the posterior variance v is too short for the
+chain to follow, so the result is the law of the level where c K sigma^2 = v or so. Its variance is
+off by a relative O(1/(c K)), twice as close for twice the steps, down to a floor of order
+sigma_L^2/v. Steps are stable for c (1 + |J|^2) < 2, J the Jacobian of F (annealed).
+
+References: Song & Ermon 2019, "Generative modeling by estimating gradients of the data
+distribution"; Jalal, Arvinte, Daras, Price, Dimakis & Tamir 2021, "Robust compressed sensing MRI
+with deep generative priors" (the likelihood annealed with the prior).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+
+from mempost.core.iterative import IterativeSampler, SamplerState
+from mempost.core.noise import NoiseLevel
+from mempost.core.plugin import Reference
+from mempost.core.problem import InverseProblem
+from mempost.core.schedule import NoiseSchedule, Schedule, VarianceExploding
+from mempost.core.streams import Stream
+from mempost.plugins.samplers.markov_chain import score_gradient
+
+
+class AnnealedLangevin(IterativeSampler):
+    """Annealed Langevin: unadjusted steps at falling noise levels of the prior; biased.
+
+    Noise level: used. Assumes: any prior, a differentiable operator; that every level lasts long
+    enough for its law to be reached (see the bias above). Cost of a step: one denoiser call,
+    one forward map, one pullback. One draw a chain.
+    """
+
+    tags = frozenset({"uses_noise_level", "needs_gradient"})
+    references = (
+        Reference(
+            "song2019ncsn",
+            "Yang Song and Stefano Ermon",
+            "Generative modeling by estimating gradients of the data distribution",
+            2019,
+            "https://arxiv.org/abs/1907.05600",
+        ),
+        Reference(
+            "jalal2021mri",
+            "Ajil Jalal and Marius Arvinte and Giannis Daras and Eric Price and "
+            "Alexandros G. Dimakis and Jonathan I. Tamir",
+            "Robust compressed sensing MRI with deep generative priors",
+            2021,
+            "https://arxiv.org/abs/2108.01368",
+        ),
+    )
+
+    schedule: Schedule = Field(default_factory=lambda: VarianceExploding(sigma_max=10.0))
+    levels: int = Field(20, ge=2, description="noise levels, equally spaced in time")
+    t_min: float = Field(0.0, ge=0, lt=1, description="time of the last level")
+    steps_per_level: int = Field(50, ge=1, description="K")
+    step_size: float = Field(0.1, gt=0, description="c: the step is c sigma^2")
+    likelihood: Literal["annealed", "fixed"] = Field(
+        "annealed", description="noise variance gamma^2 + sigma^2 at a level, or gamma^2 at all"
+    )
+
+    @model_validator(mode="after")
+    def _last_level_is_noisy(self) -> Self:
+        if not float(self.schedule.level(self.t_min).s) > 0:
+            raise ValueError(
+                f"t_min = {self.t_min:g} has no noise in this schedule; it should be above 0"
+            )
+        return self
+
+    @property
+    def n_steps(self) -> int:
+        return self.levels * self.steps_per_level
+
+    def sigma(self, k: int) -> float:
+        """Noise level of step k."""
+        return _sigmas(self.schedule, self.levels, self.t_min)[(k - 1) // self.steps_per_level]
+
+    def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
+        x = problem.prior.draw_tile(stream)
+        return {"x": NoiseLevel(1.0, self.sigma(1)).perturb(x, stream)}
+
+    def step(
+        self, problem: InverseProblem, state: SamplerState, k: int, stream: Stream
+    ) -> SamplerState:
+        x, sigma, gamma = state["x"], self.sigma(k), problem.noise.component_std
+        h = self.step_size * sigma**2
+        annealed = self.likelihood == "annealed"
+        weight = gamma**2 / (gamma**2 + sigma**2) if annealed else 1.0
+        noise = stream.normal(tuple(x.shape), x.dtype, x.device)
+        gradient = score_gradient(problem, x, sigma, weight)
+        return {"x": x + h * gradient + math.sqrt(2 * h) * noise}
+
+
+@lru_cache(maxsize=64)
+def _sigmas(schedule: NoiseSchedule, levels: int, t_min: float) -> tuple[float, ...]:
+    level = schedule.level(schedule.times(levels - 1, t_min))
+    return tuple((torch.as_tensor(level.s) / torch.as_tensor(level.a)).tolist())

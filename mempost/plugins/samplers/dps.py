@@ -1,0 +1,87 @@
+"""Diffusion posterior sampling: reverse diffusion, guided at the denoised mean.
+
+    grad log p(y | z_t)  is approximated from  m = E[x | z_t] alone,
+
+by one of three named rules: `Gaussian` and `ResidualNorm` in `mempost.plugins.samplers.dps_rules`,
+`UnitGradient` in `mempost.plugins.samplers.unit_gradient`. None of them is exact, even for a
+Gaussian prior and a linear operator.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from jaxtyping import Float
+from pydantic import BeforeValidator, Field
+from torch import Tensor
+
+from mempost.core.plugin import Reference
+from mempost.core.problem import InverseProblem
+from mempost.core.reverse import Denoised, ReverseSampler, Step
+from mempost.core.streams import Stream
+from mempost.core.variants import by_name
+from mempost.plugins.samplers.dps_rules import Gaussian, ResidualNorm
+from mempost.plugins.samplers.unit_gradient import UnitGradient
+
+Rule = Annotated[
+    Gaussian | ResidualNorm | UnitGradient,
+    Field(discriminator="type"),
+    BeforeValidator(
+        by_name,
+        json_schema_input_type=Literal["gaussian", "residual_norm", "unit_gradient"]
+        | Gaussian
+        | ResidualNorm
+        | UnitGradient,
+    ),
+]
+
+
+class DPS(ReverseSampler):
+    """Diffusion posterior sampling by a named rule: gaussian, residual_norm or unit_gradient.
+
+    ``gaussian`` and ``residual_norm`` use the noise level, ``unit_gradient`` does not. Operators
+    have to be differentiable and may be nonlinear and complex. Costs and assumptions stand with
+    the rules. A subclass with another guidance overrides ``likelihood_score``.
+    """
+
+    tags = frozenset({"uses_noise_level", "needs_gradient"})
+    references = (
+        Reference(
+            "chung2023dps",
+            "Hyungjin Chung and Jeongsol Kim and Michael T. Mccann and Marc L. Klasky and "
+            "Jong Chul Ye",
+            "Diffusion posterior sampling for general noisy inverse problems",
+            2023,
+            "https://arxiv.org/abs/2209.14687",
+        ),
+        Reference(
+            "burns2026lens",
+            "Burns and Fridovich-Keil",
+            "When, why, and how do diffusion posterior samplers fail? A finite-sample lens",
+            2026,
+            "https://arxiv.org/abs/2605.30330",
+        ),
+        Reference(
+            "siahkoohi2026memorization",
+            "Ali Siahkoohi and Sabeddu",
+            "On the role of memorization in learned priors for geophysical inverse problems",
+            2026,
+            "https://arxiv.org/abs/2603.19629",
+        ),
+    )
+
+    rule: Rule = Field(default_factory=Gaussian, description="how the data guide the samples")
+
+    @property
+    def uses_noise_level(self) -> bool:
+        return self.rule.uses_noise_level
+
+    def likelihood_score(
+        self, problem: InverseProblem, at: Denoised
+    ) -> Float[Tensor, "batch d"] | None:
+        return self.rule.likelihood_score(problem, at)
+
+    def correct(
+        self, problem: InverseProblem, z: Float[Tensor, "batch d"], step: Step, stream: Stream
+    ) -> Float[Tensor, "batch d"]:
+        return self.rule.correct(problem, z, step)

@@ -1,0 +1,105 @@
+"""The preconditioned Crank-Nicolson algorithm, for Gaussian priors.
+
+    proposal     y = m + sqrt(1 - beta^2) (x - m) + beta w,      w ~ N(0, C)
+    accepted     with probability min(1, p(data | y)/p(data | x))
+
+for the prior N(m, C). The proposal is reversible for the prior, so the likelihood alone decides,
+and the acceptance does not fall with the dimension: the method is defined in function space.
+
+Reference: Cotter, Roberts, Stuart & White 2013, "MCMC methods for functions: modifying old
+algorithms to make them faster".
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from mempost.core.errors import PluginError
+from mempost.core.iterative import SamplerState
+from mempost.core.mixture import MixturePrior
+from mempost.core.plugin import Reference
+from mempost.core.problem import InverseProblem
+from mempost.core.sampler import require_finite
+from mempost.core.streams import Stream
+from mempost.plugins.samplers.markov_chain import MarkovChain, offers_density
+
+
+class PCN(MarkovChain):
+    """Preconditioned Crank-Nicolson: chains for Gaussian priors, without gradients.
+
+    Exact as `MALA` is: the invariant law is the posterior, the error that of correlated draws.
+
+    Noise level: used. Assumes: a Gaussian prior (others are refused) and any operator. Cost of a
+    step: one forward map. Statistics: ``log_density`` up to the evidence, ``acceptance`` (the
+    probability of the last proposal) and ``step_size`` (beta).
+    """
+
+    tags = frozenset({"exact", "uses_noise_level"})
+    references = (
+        Reference(
+            "cotter2013mcmc",
+            "Simon L. Cotter and Gareth O. Roberts and Andrew M. Stuart and David White",
+            "MCMC methods for functions: modifying old algorithms to make them faster",
+            2013,
+            "https://doi.org/10.1214/13-STS421",
+        ),
+    )
+
+    beta: float = Field(0.2, gt=0, le=1, description="step size; in the warm-up its first value")
+    target_acceptance: float = Field(0.25, gt=0, lt=1)
+
+    def check(self, problem: InverseProblem) -> None:
+        prior = problem.prior
+        if not isinstance(prior, MixturePrior) or len(prior.weights) != 1:
+            kind = type(prior).__name__
+            found = (
+                f"a mixture of {len(prior.weights)}" if isinstance(prior, MixturePrior) else kind
+            )
+            raise PluginError(f"pcn is for Gaussian priors, found {found}")
+        if not offers_density(problem, 0.0):
+            raise PluginError("pcn is for Gaussian priors, found a single atom")
+
+    def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
+        self.check(problem)
+        x = problem.prior.draw_tile(stream)
+        value = problem.log_likelihood(x)
+        return {
+            "x": x,
+            "log_likelihood": value,
+            "step_size": torch.full_like(value, self.beta),
+            "acceptance": torch.zeros_like(value),
+        }
+
+    def step(
+        self, problem: InverseProblem, state: SamplerState, k: int, stream: Stream
+    ) -> SamplerState:
+        assert isinstance(problem.prior, MixturePrior)
+        x, beta, mean = state["x"], state["step_size"][:, None], problem.prior.means
+        noise = stream.normal((*x.shape, 1), x.dtype, x.device)
+        uniform = stream.uniform((len(x),), x.dtype, x.device)
+
+        component = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        w = problem.prior.factor_product(component, noise)[..., 0]
+        proposal = mean + (1 - beta**2).sqrt() * (x - mean) + beta * w
+        value = problem.log_likelihood(proposal)
+        log_ratio = value - state["log_likelihood"]
+        acceptance = require_finite(log_ratio.clamp(max=0).exp(), "acceptance probability")
+
+        accepted = uniform < acceptance
+        beta = self.adapt(state["step_size"], acceptance, k, self.target_acceptance)
+        return {
+            "x": torch.where(accepted[:, None], proposal, x),
+            "log_likelihood": torch.where(accepted, value, state["log_likelihood"]),
+            "step_size": beta.clamp(max=1),
+            "acceptance": acceptance,
+        }
+
+    def draw(
+        self, problem: InverseProblem, state: SamplerState
+    ) -> tuple[Float[Tensor, "batch d"], dict[str, Tensor]]:
+        stats = {name: state[name] for name in ("acceptance", "step_size")}
+        density = state["log_likelihood"] + problem.prior.log_density(state["x"])
+        return state["x"], {"log_density": density, **stats}

@@ -1,0 +1,152 @@
+"""Preconditioners of Langevin dynamics: matrices M = L L^T that take the place of the identity.
+
+    dX = M grad log p(X | y) dt + sqrt(2) L dW
+
+has the posterior as its invariant law for every constant M. The best constant is the posterior
+covariance; what can be had of it is
+
+    identity         I
+    matrix           given
+    prior            Cov[x], of a mixture prior
+    gauss_newton     (C^-1 + A^T A)^-1, C = Cov[x] or v I
+
+with A the whitened Jacobian at the chain's position. The last one makes every direction of a linear
+Gaussian problem equally stiff. A chain takes it at its start and once more half-way through its
+warm-up; then it stays, since a matrix that moved with the chain would change the invariant law.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import BeforeValidator, Field, field_validator
+from torch import Tensor
+
+from mempost.core.arrays import FrozenArray, Matrix
+from mempost.core.errors import PluginError, ShapeError
+from mempost.core.mixture import MixturePrior
+from mempost.core.plugin import Recipe
+from mempost.core.posterior import mixture_moments
+from mempost.core.prior import FittedPrior
+from mempost.core.problem import InverseProblem
+from mempost.core.variants import by_name
+
+
+class Preconditioner(Recipe):
+    """A rule for M; ``factor`` gives L, or None for the identity."""
+
+    follows_chain: ClassVar[bool] = False
+
+    @abstractmethod
+    def factor(
+        self, problem: InverseProblem, x: Float[Tensor, "batch d"]
+    ) -> Float[Tensor, "batch d d"] | None:
+        """L with L L^T = M for chains at x."""
+
+
+class IdentityMatrix(Preconditioner):
+    """M = I."""
+
+    type: Literal["identity"] = "identity"
+
+    def factor(self, problem: InverseProblem, x: Tensor) -> None:
+        return None
+
+
+class GivenMatrix(Preconditioner):
+    """M as given: symmetric and positive definite, d x d."""
+
+    type: Literal["matrix"] = "matrix"
+    values: Matrix
+
+    @field_validator("values")
+    @classmethod
+    def _positive(cls, values: FrozenArray) -> FrozenArray:
+        M = values.tensor()
+        if M.shape[0] != M.shape[1] or not torch.allclose(M, M.T):
+            raise ValueError("a preconditioner should be a symmetric matrix")
+        if torch.linalg.cholesky_ex(M).info != 0:
+            raise ValueError("a preconditioner should be positive definite")
+        return values
+
+    def factor(self, problem: InverseProblem, x: Tensor) -> Tensor:
+        L = torch.linalg.cholesky(self.values.tensor()).to(x)
+        if len(L) != problem.dimension:
+            raise ShapeError(
+                f"the preconditioner is {len(L)} x {len(L)}, the problem has "
+                f"{problem.dimension} unknowns"
+            )
+        return L.expand(len(x), -1, -1)
+
+
+class PriorCovariance(Preconditioner):
+    """M = Cov[x] of a mixture prior."""
+
+    type: Literal["prior"] = "prior"
+
+    def factor(self, problem: InverseProblem, x: Tensor) -> Tensor:
+        return symmetric_factor(prior_covariance(problem.prior)).expand(len(x), -1, -1)
+
+
+class GaussNewton(Preconditioner):
+    """M = (C^-1 + A^T A)^-1 with the whitened Jacobian A at the chain's position."""
+
+    follows_chain: ClassVar[bool] = True
+    type: Literal["gauss_newton"] = "gauss_newton"
+    prior_variance: float | None = Field(
+        None, gt=0, description="C = prior_variance I; by default the covariance of the prior"
+    )
+
+    def factor(self, problem: InverseProblem, x: Tensor) -> Tensor:
+        if self.prior_variance is None:
+            L = symmetric_factor(prior_covariance(problem.prior))
+        else:
+            L = self.prior_variance**0.5 * torch.eye(problem.dimension).to(x)
+        _, A = problem.linearise(x)
+        AL = A @ L
+        upper = torch.linalg.cholesky(torch.eye(len(L)).to(x) + AL.mT @ AL).mT
+        return torch.linalg.solve_triangular(upper, L.expand_as(upper), upper=True, left=False)
+
+
+PreconditionerField = Annotated[
+    IdentityMatrix | GivenMatrix | PriorCovariance | GaussNewton,
+    Field(discriminator="type"),
+    BeforeValidator(
+        by_name,
+        json_schema_input_type=Literal["identity", "prior", "gauss_newton"]
+        | IdentityMatrix
+        | GivenMatrix
+        | PriorCovariance
+        | GaussNewton,
+    ),
+]
+"""A preconditioner in a spec: ``gauss_newton`` or ``{type: matrix, values: [[2, 0], [0, 1]]}``."""
+
+
+def prior_covariance(prior: FittedPrior, chunk: int = 256) -> Float[Tensor, "d d"]:
+    """Cov[x] of a mixture prior: between its components and within them.
+
+    Raises:
+        PluginError: the prior is not a mixture.
+    """
+    if not isinstance(prior, MixturePrior):
+        raise PluginError(
+            f"the covariance of {type(prior).__name__} is not known in closed form; "
+            "give the preconditioner as a matrix, or gauss_newton its prior_variance"
+        )
+    d = prior.dimension
+    eye = torch.eye(d, dtype=prior.dtype, device=prior.device)
+    within = torch.zeros_like(eye)
+    for index in torch.arange(len(prior.weights), device=prior.device).split(chunk):
+        L = prior.factor_product(index, eye.expand(len(index), d, d))
+        within = within + torch.einsum("n,nij,nkj->ik", prior.weights[index], L, L)
+    return mixture_moments(prior.weights, prior.means, within)[1]
+
+
+def symmetric_factor(C: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
+    """L with L L^T = C; directions without variance get the rounding error of the largest."""
+    values, vectors = torch.linalg.eigh(C)
+    return vectors * values.clamp(min=torch.finfo(C.dtype).eps * float(values[-1])).sqrt()
