@@ -1,0 +1,182 @@
+"""A mixture of Gaussians with any covariances: p(x) = sum_k pi_k N(x; m_k, C_k).
+
+With C_k = U_k diag(lambda_k) U_k^T, noise of any level changes the eigenvalues alone: at
+z = a x + s e component k is N(z; a m_k, U_k diag(v_k) U_k^T) with v_k = a^2 lambda_k + s^2. For
+p_k = U_k^T (z - a m_k) and the responsibilities w_k(z),
+
+    log N_k      = -1/2 sum(p_k^2 / v_k + log(2 pi v_k))
+    score        = -sum_k w_k U_k (p_k / v_k)
+    E_k[x | z]   = m_k + U_k (a lambda_k p_k / v_k),        D(z) = sum_k w_k E_k[x | z]
+    Cov_k[x | z] = U_k diag(s^2 lambda_k / v_k) U_k^T
+    Cov[x | z]   = sum_k w_k (Cov_k + (E_k - D)(E_k - D)^T)
+
+A single Gaussian is a mixture of one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mempost.core.counters import tally
+from mempost.core.errors import PluginError
+from mempost.core.mixture import MixturePrior
+from mempost.core.noise import CLEAN, NoiseLevel
+from mempost.core.prior import State
+from mempost.core.streams import TILE, Stream
+
+
+class FullMixture(MixturePrior):
+    """Components with eigenvalues (K, d) in orthonormal bases (K, d, d), or in the standard one."""
+
+    def __init__(
+        self,
+        weights: Float[Tensor, " k"],
+        means: Float[Tensor, "k d"],
+        eigenvalues: Float[Tensor, "k d"],
+        bases: Float[Tensor, "k d d"] | None = None,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
+        """Columns of ``bases`` are eigenvectors; None is the identity (diagonal covariances)."""
+        super().__init__(shape or tuple(means.shape[1:]), means)
+        self.weights, self.means = weights, means
+        self.eigenvalues, self.bases = eigenvalues, bases
+        self.shared_covariance = len(weights) == 1
+
+    @classmethod
+    def from_covariances(
+        cls,
+        weights: Float[Tensor, " k"],
+        means: Float[Tensor, "k d"],
+        covariances: Float[Tensor, "k d d"] | Float[Tensor, "k d"],
+        shape: tuple[int, ...] | None = None,
+    ) -> Self:
+        """From full covariances (positive semi-definite), or from the diagonals of diagonal ones.
+
+        Eigenvalues that are zero up to rounding are set to zero.
+        """
+        if covariances.ndim == 2:
+            return cls(weights, means, covariances, shape=shape)
+        eigenvalues, bases = torch.linalg.eigh(covariances)
+        rounding = torch.finfo(covariances.dtype).eps * eigenvalues.shape[-1]
+        zero = eigenvalues <= rounding * eigenvalues[:, -1:]
+        return cls(weights, means, torch.where(zero, 0.0, eigenvalues), bases, shape)
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def _denoise(self, z: Tensor, a: Tensor, s: Tensor) -> Tensor:
+        w, means, _ = self._condition(z, a, s)
+        return torch.einsum("bk,kbd->bd", w, means)
+
+    def covariance_product(
+        self, z: Float[Tensor, "batch d"], level: NoiseLevel, v: Float[Tensor, "batch d"]
+    ) -> Float[Tensor, "batch d"]:
+        """Cov[x | z] v in closed form."""
+        self._check(z)
+        tally("denoiser_calls", len(z))
+        a, s = level.columns(z)
+        w, means, variances = self._condition(z, a, s)
+        within = self._from_basis(
+            s**2 * self.eigenvalues[:, None] / variances * self._to_basis(v.expand_as(means))
+        )
+        between = means - torch.einsum("bk,kbd->bd", w, means)
+        between = between * (between * v).sum(-1, keepdim=True)
+        return torch.einsum("bk,kbd->bd", w, within + between)
+
+    def score(self, z: Float[Tensor, "batch d"], level: NoiseLevel) -> Float[Tensor, "batch d"]:
+        """grad log p(z), at s = 0 too where no covariance is singular."""
+        self._check(z)
+        tally("denoiser_calls", len(z))
+        p, variances = self._project(z, *level.columns(z))
+        w = self._log_weighted(p, variances).softmax(-1)
+        return -torch.einsum("bk,kbd->bd", w, self._from_basis(p / variances))
+
+    def _log_density(self, z: Tensor, a: Tensor, s: Tensor) -> Tensor:
+        return self._log_weighted(*self._project(z, a, s)).logsumexp(-1)
+
+    def component_log_densities(
+        self, z: Float[Tensor, "batch d"], level: NoiseLevel = CLEAN
+    ) -> Float[Tensor, "batch n"]:
+        """log(pi_k N(z; a m_k, a^2 C_k + s^2 I)) of every component."""
+        self._check(z)
+        return self._log_weighted(*self._project(z, *level.columns(z)))
+
+    def _condition(self, z: Tensor, a: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """w_k (batch, K), E_k[x | z] (K, batch, d) and v_k (K, batch or 1, d)."""
+        p, variances = self._project(z, a, s)
+        gain = a * self.eigenvalues[:, None] / variances
+        means = self.means[:, None] + self._from_basis(gain * p)
+        return self._log_weighted(p, variances).softmax(-1), means, variances
+
+    def _project(self, z: Tensor, a: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """p_k (K, batch, d) and v_k (K, batch or 1, d)."""
+        variances = a**2 * self.eigenvalues[:, None] + s**2
+        if _has_zero(variances):
+            raise PluginError(
+                "a singular covariance has no density, score or denoiser at s = 0; "
+                "take a noise level s > 0"
+            )
+        return self._to_basis(z - a * self.means[:, None]), variances
+
+    def _log_weighted(self, p: Tensor, variances: Tensor) -> Tensor:
+        """log(pi_k N_k), (batch, K)."""
+        terms = p**2 / variances + torch.log(2 * math.pi * variances)
+        return self.weights.log() - 0.5 * terms.sum(-1).T
+
+    def _to_basis(self, v: Tensor) -> Tensor:
+        """U_k^T v for v (K, batch, d)."""
+        return v if self.bases is None else v @ self.bases
+
+    def _from_basis(self, v: Tensor) -> Tensor:
+        """U_k v for v (K, batch, d)."""
+        return v if self.bases is None else v @ self.bases.mT
+
+    # -- factors L_k = U_k diag(sqrt(lambda_k)), draws, storage -----------------------------------
+
+    def factor_product(self, index: Tensor, v: Tensor, transpose: bool = False) -> Tensor:
+        """L_k v or L_k^T v."""
+        root = self.eigenvalues[index].sqrt()[..., None]
+        if self.bases is None:
+            return root * v
+        u = self.bases[index]
+        return root * (u.mT @ v) if transpose else u @ (root * v)
+
+    def factor_solve(self, index: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """L_k^-1 v and log |det L_k|; refused for singular covariances."""
+        eigenvalues = self.eigenvalues[index]
+        if (eigenvalues == 0).any():
+            raise PluginError("a singular covariance has no inverse")
+        if self.bases is not None:
+            v = self.bases[index].mT @ v
+        return v / eigenvalues.sqrt()[..., None], 0.5 * eigenvalues.log().sum(-1)
+
+    def _draw(self, stream: Stream) -> Tensor:
+        index = stream.categorical(self.weights, TILE).to(self.device)
+        e = stream.normal((TILE, self.dimension), self.dtype, self.device)
+        e = e * self.eigenvalues[index].sqrt()
+        if self.bases is not None:
+            for k in index.unique():
+                e[index == k] = e[index == k] @ self.bases[k].T
+        return self.means[index] + e
+
+    def _state(self) -> State:
+        tensors = {"weights": self.weights, "means": self.means, "eigenvalues": self.eigenvalues}
+        return State(tensors if self.bases is None else {**tensors, "bases": self.bases}, {})
+
+    @classmethod
+    def _from_state(cls, state: State) -> Self:
+        t = state.tensors
+        bases = t.get("bases")
+        return cls(t["weights"], t["means"], t["eigenvalues"], bases, state.values["shape"])
+
+
+def _has_zero(value: Tensor) -> bool:
+    """Whether any entry is zero; False under a vmap over it, where it cannot be known."""
+    try:
+        return bool((value.detach() == 0).any())
+    except RuntimeError:
+        return False

@@ -1,0 +1,285 @@
+"""A mixture with one isotropic covariance: p(x) = sum_n pi_n N(x; x_n, h^2 I).
+
+At the noise level z = a x + s e every component is N(z; a x_n, v I) with v = a^2 h^2 + s^2. With
+
+    w_n(z) = softmax_n(log pi_n - |z - a x_n|^2 / (2 v)),        xbar = sum_n w_n x_n,
+    Cov_w[x] = sum_n w_n (x_n - xbar)(x_n - xbar)^T,
+
+the answers are
+
+    score         (a xbar - z) / v                                (also at s = 0 where h > 0)
+    D(z)        = (a h^2 / v) z + (s^2 / v) xbar
+    dD/dz       = (a h^2 / v) I + (a s^2 / v^2) Cov_w[x]                       (symmetric)
+    Cov[x | z]  = (h^2 s^2 / v) I + (s^2 / v)^2 Cov_w[x]
+
+Differences z - a x_n are never formed for all n. Logits are a matrix product, a block of components
+at a time, and blocks are joined by a running log-sum-exp, so memory does not grow with N.
+
+Rounding. The product form of a logit is wrong by about u a^2 R^2 / v, with u the unit roundoff and
+R the radius of the centred data. Where this exceeds the accuracy that is promised (1e-5 in single
+precision, 1e-12 in double), logits are formed in double precision; where that is not enough
+either, those of the nearest components of each block are computed again from differences. The
+choice depends on the level and the data alone, never on z, so the methods compose with torch.func.
+
+Reference: Karras, Aittala, Aila & Laine 2022, "Elucidating the design space of diffusion-based
+generative models", appendix B.3 (the optimal denoiser of a finite training set).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mempost.core.counters import tally
+from mempost.core.errors import PluginError
+from mempost.core.mixture import MixturePrior
+from mempost.core.noise import CLEAN, NoiseLevel
+from mempost.core.prior import State
+from mempost.core.streams import TILE, Stream
+
+_LOGITS = 2**20
+"""Logits of one block (batch x components)."""
+_DIFFERENCES = 2**20
+"""Numbers in the differences to the nearest components of one block."""
+_NEAREST = 64
+"""Components of a block whose logits are computed again, at least."""
+_ACCURACY = {torch.float64: 1e-12}
+"""Accepted error of a logit; 1e-5 in other precisions."""
+
+
+@dataclass(frozen=True)
+class _Query:
+    """States z - a centre (batch, d) with a and v (batch or 1, 1), in the precision of the logits.
+
+    ``nearest`` counts the components of a block that are compared by differences.
+    """
+
+    z: Tensor
+    a: Tensor
+    v: Tensor
+    nearest: int
+
+    def products(self, x: Tensor, square_norms: Tensor, bias: Tensor) -> Tensor:
+        """-|z - a x|^2 / (2 v) + |z|^2 / (2 v) + bias for x (block, d), by one matrix product."""
+        bias = bias - self.a**2 / (2 * self.v) * square_norms
+        return torch.addmm(bias, self.a / self.v * self.z, x.T)
+
+    def differences(self, x: Tensor) -> Tensor:
+        """-|z - a x|^2 / (2 v) for x (block, d), or (batch, block, d) with other ones a row."""
+        difference = torch.addcmul(self.z[:, None], self.a[..., None], x, value=-1)
+        return -(difference * difference).sum(-1) / (2 * self.v)
+
+    @property
+    def half_norm(self) -> Tensor:
+        """|z|^2 / (2 v)."""
+        return self.z.square().sum(-1, keepdim=True) / (2 * self.v)
+
+
+class KernelMixture(MixturePrior):
+    """Components of one isotropic covariance h^2 I; h = 0 makes them atoms."""
+
+    shared_covariance = True
+
+    def __init__(
+        self,
+        means: Float[Tensor, "n d"],
+        bandwidth: float,
+        weights: Float[Tensor, " n"] | None = None,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
+        """Equal weights unless ``weights`` are given; ``shape`` is that of one x."""
+        super().__init__(shape or tuple(means.shape[1:]), means)
+        n, d = means.shape
+        self.means, self.bandwidth = means, float(bandwidth)
+        self.weights = means.new_full((n,), 1 / n) if weights is None else weights
+        wide = self.weights.double()
+        self._log_weights = (wide / wide.sum()).log().clamp(min=-1e30)
+        self._centre = means.mean(0, dtype=torch.float64)
+        rows = max(1, _DIFFERENCES // d)
+        self._square_norms = torch.cat(
+            [(x.double() - self._centre).square().sum(-1) for x in means.split(rows)]
+        )
+        self._square_radius = float(self._square_norms.max())
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def _denoise(self, z: Tensor, a: Tensor, s: Tensor) -> Tensor:
+        query = self._query(z, a, s)
+        mean, _ = self._weighted_mean(query, z.dtype)
+        v = query.v.to(z.dtype)
+        return a * self.bandwidth**2 / v * z + s**2 / v * mean
+
+    def denoise_vjp(
+        self, z: Float[Tensor, "batch d"], level: NoiseLevel, v: Float[Tensor, "batch d"]
+    ) -> Float[Tensor, "batch d"]:
+        """(dD/dz)^T v in closed form."""
+        gain, ratio, spread = self._spread(z, level, v)
+        return gain * (self.bandwidth**2 * v + ratio * spread)
+
+    def covariance_product(
+        self, z: Float[Tensor, "batch d"], level: NoiseLevel, v: Float[Tensor, "batch d"]
+    ) -> Float[Tensor, "batch d"]:
+        """Cov[x | z] v in closed form."""
+        _, ratio, spread = self._spread(z, level, v)
+        return ratio * (self.bandwidth**2 * v + ratio * spread)
+
+    def _spread(self, z: Tensor, level: NoiseLevel, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """a / v, s^2 / v and Cov_w[x] v."""
+        self._check(z)
+        tally("denoiser_calls", len(z))
+        a, s = level.columns(z)
+        query = self._query(z, a, s)
+        spread = self._weighted_covariance(query, v)
+        return (a / query.v).to(z.dtype), (s**2 / query.v).to(z.dtype), spread
+
+    def score(self, z: Float[Tensor, "batch d"], level: NoiseLevel) -> Float[Tensor, "batch d"]:
+        """grad log p(z), at s = 0 too where the bandwidth is positive."""
+        self._check(z)
+        tally("denoiser_calls", len(z))
+        a, s = level.columns(z)
+        query = self._query(z, a, s)
+        mean, _ = self._weighted_mean(query, z.dtype)
+        return (a * mean - z) / query.v.to(z.dtype)
+
+    def _log_density(self, z: Tensor, a: Tensor, s: Tensor) -> Tensor:
+        query = self._query(z, a, s)
+        _, log_sum = self._weighted_mean(query, z.dtype)
+        return (log_sum + self._log_factor(query)).squeeze(-1).to(z.dtype)
+
+    def component_log_densities(
+        self, z: Float[Tensor, "batch d"], level: NoiseLevel = CLEAN
+    ) -> Float[Tensor, "batch n"]:
+        """log(pi_n N(z; a x_n, v I)) of every component."""
+        self._check(z)
+        query = self._query(z, *level.columns(z))
+        return (self._all_logits(query) + self._log_factor(query)).to(z.dtype)
+
+    def responsibilities(
+        self, z: Float[Tensor, "batch d"], level: NoiseLevel = CLEAN
+    ) -> Float[Tensor, "batch n"]:
+        """w_n(z); rows sum to one."""
+        self._check(z)
+        logits = self._all_logits(self._query(z, *level.columns(z)))
+        return torch.softmax(logits, -1).to(z.dtype)
+
+    def factor_product(self, index: Tensor, v: Tensor, transpose: bool = False) -> Tensor:
+        """H v with the bandwidth h."""
+        return self.bandwidth * v
+
+    def factor_solve(self, index: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """V / h and d log h; refused for h = 0."""
+        if self.bandwidth == 0:
+            raise PluginError("bandwidth 0 leaves atoms, whose covariances have no inverse")
+        log_det = self.dimension * math.log(self.bandwidth)
+        return v / self.bandwidth, v.new_full((len(index),), log_det)
+
+    def _draw(self, stream: Stream) -> Tensor:
+        atoms = self.means[stream.categorical(self.weights, TILE).to(self.device)]
+        return atoms + self.bandwidth * stream.normal(tuple(atoms.shape), self.dtype, self.device)
+
+    def _state(self) -> State:
+        tensors = {"means": self.means, "weights": self.weights}
+        return State(tensors, {"bandwidth": self.bandwidth})
+
+    @classmethod
+    def _from_state(cls, state: State) -> Self:
+        tensors, values = state
+        return cls(tensors["means"], values["bandwidth"], tensors["weights"], values["shape"])
+
+    # -- weights, a block of components at a time -----------------------------------------------
+
+    def _query(self, z: Tensor, a: Tensor, s: Tensor) -> _Query:
+        """Shift z and choose the precision that the level asks for."""
+        a, s, wide = a.double(), s.double(), z.double()
+        v = a**2 * self.bandwidth**2 + s**2
+        gain = _largest(a**2 / v)
+        if gain == math.inf:
+            raise PluginError(
+                "bandwidth 0 leaves atoms, which have no density, score or denoiser at s = 0; "
+                "take a positive bandwidth or noise level"
+            )
+        amplified = math.inf if gain is None else gain * self._square_radius
+        accuracy = _ACCURACY.get(z.dtype, 1e-5)
+        enough = _unit_roundoff(z.dtype) * amplified <= accuracy
+        differences = _unit_roundoff(torch.float64) * amplified > accuracy
+        nearest = max(_NEAREST, _DIFFERENCES // max(1, z.numel())) if differences else 0
+        dtype = z.dtype if enough else torch.float64
+        return _Query((wide - a * self._centre).to(dtype), a.to(dtype), v.to(dtype), nearest)
+
+    def _blocks(self, query: _Query) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Block by block: where it lies, x_n - centre, and log pi_n - |z - a x_n|^2 / (2 v).
+
+        Without differences |z|^2 is left out (see `_log_factor`).
+        """
+        batch, d = query.z.shape
+        size = max(1, min(_LOGITS // max(1, batch), _DIFFERENCES // d))
+        dtype = query.z.dtype
+        for start in range(0, len(self.means), size):
+            part = slice(start, start + size)
+            x = self.means[part].to(dtype) - self._centre.to(dtype)
+            log_pi = self._log_weights[part].to(dtype)
+            if query.nearest >= len(x):
+                yield part, x, log_pi + query.differences(x)
+                continue
+            logits = query.products(x, self._square_norms[part].to(dtype), log_pi)
+            if query.nearest:
+                logits = logits - query.half_norm
+                index = logits.detach().topk(query.nearest).indices
+                close = x.index_select(0, index.flatten()).view(*index.shape, d)
+                again = log_pi[index] + query.differences(close)
+                logits = logits.scatter(-1, index, again)
+            yield part, x, logits
+
+    def _log_factor(self, query: _Query) -> Tensor:
+        """What `_blocks` leaves out of log(pi_n N(z; a x_n, v I))."""
+        constant = -0.5 * self.dimension * torch.log(2 * math.pi * query.v)
+        return constant if query.nearest else constant - query.half_norm
+
+    def _all_logits(self, query: _Query) -> Tensor:
+        return torch.cat([logits for _, _, logits in self._blocks(query)], -1)
+
+    def _weighted_mean(self, query: _Query, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Weighted mean xbar (batch, d) and log-sum-exp of the logits (batch, 1)."""
+        mean = log_sum = None
+        for part, _, logits in self._blocks(query):
+            w = torch.softmax(logits, -1)
+            log_block = logits.amax(-1, keepdim=True) - w.amax(-1, keepdim=True).log()
+            block = w.to(dtype) @ self.means[part].to(dtype)
+            if mean is None or log_sum is None:
+                mean, log_sum = block, log_block
+                continue
+            joint = torch.logaddexp(log_sum, log_block)
+            mean = mean + (log_block - joint).exp().to(dtype) * (block - mean)
+            log_sum = joint
+        assert mean is not None and log_sum is not None
+        return mean, log_sum
+
+    def _weighted_covariance(self, query: _Query, v: Tensor) -> Tensor:
+        """Cov_w[x] v (batch, d) = sum_n w_n (x_n - xbar) ((x_n - xbar) . v), in a second pass."""
+        mean, log_sum = self._weighted_mean(query, v.dtype)
+        mean = mean - self._centre.to(v.dtype)
+        projected = (v * mean).sum(-1, keepdim=True)
+        spread, total = torch.zeros_like(v), torch.zeros_like(projected)
+        for _, x, logits in self._blocks(query):
+            x = x.to(v.dtype)
+            t = (logits - log_sum).to(v.dtype).exp() * (v @ x.T - projected)
+            spread, total = spread + t @ x, total + t.sum(-1, keepdim=True)
+        return spread - total * mean
+
+
+def _unit_roundoff(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps / 2
+
+
+def _largest(value: Tensor) -> float | None:
+    """The largest entry; None under a vmap over it, where it cannot be known."""
+    try:
+        return float(value.detach().amax())
+    except RuntimeError:
+        return None
