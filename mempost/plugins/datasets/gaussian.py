@@ -18,8 +18,10 @@ from mempost.plugins.datasets.independent import IndependentDraws
 class GaussianData(IndependentDraws):
     """Independent draws from a Gaussian distribution N(mean, covariance)."""
 
-    mean: Vector = Field(description="m, (d,)")
-    covariance: Matrix = Field(description="C, (d, d), symmetric positive definite")
+    mean: Vector = Field(description="m, (d,)", examples=[[0.0, 1.0]])
+    covariance: Matrix = Field(
+        description="C, (d, d), symmetric positive definite", examples=[[[1.0, 0.3], [0.3, 0.5]]]
+    )
 
     @model_validator(mode="after")
     def _covariance_fits(self) -> Self:

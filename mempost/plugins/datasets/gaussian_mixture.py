@@ -22,9 +22,10 @@ from mempost.plugins.datasets.independent import IndependentDraws
 class GaussianMixtureData(IndependentDraws):
     """Independent draws from a mixture of Gaussians with general covariances."""
 
-    means: Matrix = Field(description="m_i, (k, d)")
+    means: Matrix = Field(description="m_i, (k, d)", examples=[[[-1.0, 0.0], [1.0, 0.5]]])
     covariances: Annotated[FrozenArray, ArrayField(ndim=3, real=True)] = Field(
-        description="C_i, (k, d, d), or (1, d, d) for one that all components share"
+        description="C_i, (k, d, d), or (1, d, d) for one that all components share",
+        examples=[[[[1.0, 0.3], [0.3, 0.5]]]],
     )
     weights: Vector | None = Field(
         None, description="w_i up to a common factor, (k,); equal if not given"

@@ -17,7 +17,9 @@ class Points(Dataset):
     A number a point is written [[-1.5], [0.4], ...].
     """
 
-    values: RealArray = Field(description="training examples, (N, *shape)")
+    values: RealArray = Field(
+        description="training examples, (N, *shape)", examples=[[[-1.5], [0.4], [2.5]]]
+    )
     held_out: RealArray | None = Field(None, description="held-out examples, (M, *shape)")
 
     @model_validator(mode="after")

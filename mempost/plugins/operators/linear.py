@@ -27,7 +27,10 @@ class Linear(ForwardOperator):
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"linear"})
-    matrix: ComplexMatrix = Field(description="A, (m, d); real, or {real: ..., imag: ...}")
+    matrix: ComplexMatrix = Field(
+        description="A, (m, d); real, or {real: ..., imag: ...}",
+        examples=[[[1.0, 0.5], [0.0, 2.0]]],
+    )
     offset: ComplexVector | None = Field(None, description="b, (m,); zero if not given")
 
     @model_validator(mode="after")

@@ -29,11 +29,15 @@ class Mask(ForwardOperator):
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"linear"})
-    shape: tuple[PositiveInt, ...] = Field(min_length=1, description="of one image")
+    shape: tuple[PositiveInt, ...] = Field(
+        min_length=1, description="of one image", examples=[(6, 5)]
+    )
     keep: tuple[NonNegativeInt, ...] | None = Field(
         None, min_length=1, description="row-major indices of the entries kept"
     )
-    pattern: Pattern | None = Field(None, description="which pixels are hidden")
+    pattern: Pattern | None = Field(
+        None, description="which pixels are hidden", examples=[{"type": "box", "size": 2}]
+    )
 
     @model_validator(mode="after")
     def _keeps_something(self) -> Self:

@@ -3,8 +3,9 @@
 The knots k_1 < ... < k_K cut the line into K + 1 pieces; a knot belongs to the piece on its right.
 The pieces need not meet. The Jacobian is diag(b_i), at a knot that of the right piece.
 
-Where every atom of a memorized prior lies well inside a piece, the linearised posterior is exact,
-while the slopes differ from atom to atom, and with them the log-determinants in its weights.
+Where every component of a memorized prior lies within one piece, up to negligible tails, the
+linearised posterior is exact, while the slopes differ from component to component, and with them
+the log-determinants in its weights.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ class PiecewiseLinear(ForwardOperator):
     Knots [0], slopes [1, 5] and intercepts [2, -10] are x + 2 for x < 0 and 5 (x - 2) from 0 on.
     """
 
-    knots: Vector = Field(description="K increasing numbers between the pieces")
-    slopes: Vector = Field(description="slope of each of the K + 1 pieces, left to right")
-    intercepts: Vector = Field(description="value at x = 0 of each piece's line")
+    knots: Vector = Field(description="K increasing numbers between the pieces", examples=[[0.0]])
+    slopes: Vector = Field(
+        description="slope of each of the K + 1 pieces, left to right", examples=[[1.0, 5.0]]
+    )
+    intercepts: Vector = Field(
+        description="value at x = 0 of each piece's line", examples=[[2.0, -10.0]]
+    )
 
     @model_validator(mode="after")
     def _pieces_fit(self) -> Self:

@@ -21,7 +21,9 @@ from mempost.plugins.operators.diagonal import diagonal_product
 class Polynomial(ForwardOperator):
     """An elementwise polynomial; coefficients [0, 1, 0, 0.3] are x + 0.3 x^3."""
 
-    coefficients: Vector = Field(description="c_0, c_1, ..., constant term first")
+    coefficients: Vector = Field(
+        description="c_0, c_1, ..., constant term first", examples=[[0.0, 1.0, 0.0, 0.3]]
+    )
 
     @property
     def is_linear(self) -> bool:

@@ -31,7 +31,10 @@ class Standardise(ForwardOperator):
     model_config = ConfigDict(populate_by_name=True)
     tags: ClassVar[frozenset[str]] = frozenset({"linear"})
     from_: Literal["prior"] | None = Field(
-        None, alias="from", description="take location and scale from the prior's coordinates"
+        None,
+        alias="from",
+        description="take location and scale from the prior's coordinates",
+        examples=["prior"],
     )
     location: Vector | None = Field(None, description="m, (d,)")
     scale: Vector | None = Field(None, description="s, (d,), positive")

@@ -30,9 +30,10 @@ class GaussianMixture(Prior):
     weights: Vector | None = Field(
         None, description="pi (K,), positive, scaled to sum to one; equal where absent"
     )
-    means: Matrix = Field(description="m (K, d)")
+    means: Matrix = Field(description="m (K, d)", examples=[[[-1.0, 0.0], [1.0, 0.5]]])
     covariances: RealArray = Field(
-        description="C: K variances, K x d variances or K x d x d matrices"
+        description="C: K variances, K x d variances or K x d x d matrices",
+        examples=[[0.25, 0.5]],
     )
 
     @model_validator(mode="after")
