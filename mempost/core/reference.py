@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationInfo
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import ValidationError, ValidationInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from mempost.core.errors import PluginError, nearest
 from mempost.core.registry import REGISTRIES
@@ -61,15 +61,17 @@ class PluginField:
         hyper = dict(value)
         name = hyper.pop("type")
         if not isinstance(name, str) or name not in registry.names:
-            raise PydanticCustomError(
+            unknown = PydanticCustomError(
                 "plugin_type",
-                "No {kind} is named {name}; allowed are {names}.{hint}",
+                "No {kind} has this name; allowed are {names}.{hint}",
                 {
                     "kind": self.kind,
-                    "name": repr(name),
                     "names": ", ".join(registry.names),
                     "hint": nearest(str(name), registry.names),
                 },
+            )
+            raise ValidationError.from_exception_data(
+                self.kind, [InitErrorDetails(type=unknown, loc=("type",), input=name)]
             )
         try:
             cls = registry.get(name)

@@ -54,7 +54,7 @@ class Entry:
         """
         label = f"{self.kind} {self.name!r} ({self.target}, from {self.distribution})"
         try:
-            cls = EntryPoint(self.name, f"mempost.{self.kind}s", self.target).load()
+            cls = EntryPoint(self.name, self.target, f"mempost.{self.kind}s").load()
         except Exception as error:
             raise PluginError(
                 f"{label} is broken: {type(error).__name__}: {_one_line(error)}"

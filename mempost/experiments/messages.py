@@ -27,6 +27,8 @@ def _line(detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ").rstrip(".")
     if detail["type"] == "missing":
         return f"{place}: missing; it is required here"
+    if detail["type"] == "plugin_broken":
+        return f"{place}: {message}"
     return f"{place}: {message}{_hint(detail)} (found {_short(detail['input'])})"
 
 

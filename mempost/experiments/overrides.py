@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mempost.core.errors import SpecError, nearest
 from mempost.experiments.yamlio import parse_yaml, read_mapping
@@ -111,7 +114,7 @@ def sweep_points(raw: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str,
     """The points of a sweep as pairs (labels by path, raw spec without ``sweep`` and ``zip``).
 
     ``sweep`` is a product over paths, ``zip`` walks its paths together; both multiply. Values are a
-    list, or a mapping from labels to values.
+    list, a mapping from labels to values, or a range ``{from, to, n, spacing: linear | log}``.
 
     Raises:
         SpecError: a sweep is malformed, or has more than `MAX_POINTS` points.
@@ -165,11 +168,33 @@ def _mapping(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _choices(name: str, path: str, values: Any) -> list[tuple[Any, Any]]:
+    if isinstance(values, dict) and {"from", "to", "n"} <= values.keys():
+        return [(value, value) for value in _range(f"{name}.{path}", values)]
     if isinstance(values, dict) and values:
         return [(str(label), value) for label, value in values.items()]
     if isinstance(values, list) and values:
         return [(_label(value), value) for value in values]
     raise SpecError(f"{name}.{path}: should be a list of at least one value, found {values!r}")
+
+
+def _range(where: str, values: dict[str, Any]) -> list[float]:
+    """``{from: 0.01, to: 5, n: 70, spacing: log}`` as numbers; spacing is linear or log."""
+    low, high, n = values["from"], values["to"], values["n"]
+    spacing = values.get("spacing", "linear")
+    if unknown := values.keys() - {"from", "to", "n", "spacing"}:
+        raise SpecError(f"{where}: unknown name {min(unknown)!r}; a range has from, to, n, spacing")
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (low, high))
+    if not (numbers and math.isfinite(low) and math.isfinite(high)):
+        raise SpecError(f"{where}: from and to should be finite numbers, found {low!r} and {high!r}")
+    if not isinstance(n, int) or isinstance(n, bool) or not 2 <= n <= MAX_POINTS:
+        raise SpecError(f"{where}.n: should be an integer from 2 to {MAX_POINTS}, found {n!r}")
+    if spacing not in ("linear", "log"):
+        hint = nearest(str(spacing), ("linear", "log"))
+        raise SpecError(f"{where}.spacing: should be linear or log, found {spacing!r}.{hint}")
+    if spacing == "log" and not (low > 0 and high > 0):
+        raise SpecError(f"{where}: a log spacing needs from and to above 0, found {low} and {high}")
+    make = np.geomspace if spacing == "log" else np.linspace
+    return [float(v) for v in make(low, high, n)]
 
 
 def _label(value: Any) -> Any:
