@@ -1,8 +1,8 @@
 """Equispaced points on a line, thinned to n of them: the data of the effective-modes study.
 
 A pool of P points x_j = low + j (high - low)/(P - 1) is thinned to the indices
-round(i (P - 1)/(n - 1)), i = 0..n - 1 (halves to even). With the pool of 100 points on [-3, 3] this
-is the setting in which the number of effective posterior modes is followed over the bandwidth.
+floor(i (P - 1)/(n - 1)), i = 0..n - 1. With the pool of 100 points on [-3, 3] this is the setting
+in which the number of effective posterior modes is followed over the bandwidth.
 """
 
 from __future__ import annotations
@@ -40,6 +40,6 @@ class Equispaced(Dataset):
 
     def load(self, streams: Streams) -> Data:
         pool = np.linspace(self.low, self.high, self.pool)
-        chosen = np.round(np.linspace(0, self.pool - 1, self.n)).astype(int)
+        chosen = np.arange(self.n) * (self.pool - 1) // (self.n - 1)
         midpoints = pool[:-1] / 2 + pool[1:] / 2
         return Data(torch.from_numpy(pool[chosen, None]), torch.from_numpy(midpoints[:, None]))
