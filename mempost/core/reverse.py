@@ -166,6 +166,13 @@ class ReverseSampler(IterativeSampler):
         return self.steps
 
     @property
+    def nfe(self) -> int:
+        """One call a step, with heun two; a guided sampler that makes more adds them."""
+        if self.method == "heun":
+            return 2 * self.steps - (self.final == "denoise")
+        return self.steps
+
+    @property
     def reverse_steps(self) -> tuple[Step, ...]:
         """The steps in order, step k at index k - 1."""
         return reverse_steps(self.schedule, self.steps, self.t_min, self.final)

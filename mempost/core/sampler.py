@@ -79,6 +79,11 @@ class PosteriorSampler(Plugin, ABC):
         """Whether the result depends on the noise level, given the hyper-parameters."""
         return "uses_noise_level" in self.tags
 
+    @property
+    def nfe(self) -> int | None:
+        """Denoiser calls that one sample takes, where their number is fixed."""
+        return None
+
     def check(self, problem: InverseProblem) -> None:
         """Raise `PluginError` if the method does not apply to the problem."""
 

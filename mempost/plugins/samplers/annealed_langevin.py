@@ -84,6 +84,10 @@ class AnnealedLangevin(IterativeSampler):
     def n_steps(self) -> int:
         return self.levels * self.steps_per_level
 
+    @property
+    def nfe(self) -> int:
+        return self.n_steps
+
     def sigma(self, k: int) -> float:
         """Noise level of step k."""
         return _sigmas(self.schedule, self.levels, self.t_min)[(k - 1) // self.steps_per_level]

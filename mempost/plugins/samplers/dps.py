@@ -76,6 +76,10 @@ class DPS(ReverseSampler):
     def uses_noise_level(self) -> bool:
         return self.rule.uses_noise_level
 
+    @property
+    def nfe(self) -> int:
+        return super().nfe + sum(self.rule.correction_calls(step) for step in self.reverse_steps)
+
     def likelihood_score(
         self, problem: InverseProblem, at: Denoised
     ) -> Float[Tensor, "batch d"] | None:

@@ -55,6 +55,10 @@ class GuidanceRule(Recipe):
         """The state after the step, corrected."""
         return z
 
+    def correction_calls(self, step: Step) -> int:
+        """Denoiser calls of `correct`."""
+        return 0
+
 
 class Gaussian(GuidanceRule):
     """The likelihood at the denoised mean, with the true noise level.

@@ -83,6 +83,10 @@ class UnitGradient(GuidanceRule):
             ascent = torch.where(norm > 0, ascent / norm, 0)
         return z + self.step_length * ascent
 
+    def correction_calls(self, step: Step) -> int:
+        clean_already = self.second_call == "new_level" or not self.move_after_last
+        return 0 if step.is_clean and clean_already else 1
+
     def _estimate(self, problem: InverseProblem, z: Tensor, step: Step) -> Tensor:
         """x as the second network call sees it."""
         if self.second_call == "new_level":
