@@ -5,8 +5,11 @@ import os
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
+CHECKED = ("noise", "problem", "posterior", "operator", "sampler")
+"""Core modules whose annotations are checked (beartype cannot follow `typing.Self` in others)."""
+
 if os.environ.get("MEMPOST_CHECK_SHAPES", "1") == "1":
-    install_import_hook(["mempost.core.prior", "mempost.core.noise"], "beartype.beartype")
+    install_import_hook([f"mempost.core.{name}" for name in CHECKED], "beartype.beartype")
 
 settings.register_profile(
     "mempost", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -43,7 +43,7 @@ class ForwardOperator(Plugin, ABC):
         """Shape of one y for an x of the given shape."""
         return domain_shape
 
-    def resolve(self, prior: FittedPrior) -> Self:
+    def resolve(self, prior: FittedPrior) -> ForwardOperator:
         """The operator with everything filled in that it takes from the fitted prior."""
         return self
 

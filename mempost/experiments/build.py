@@ -195,6 +195,7 @@ def preflight(spec: Spec, where: str) -> None:
     if not cheap:
         assert data is not None
         shape = tuple(data.train.shape[1:])
+        _at(where, "operator", lambda: spec.forward_operator.check_domain(shape))
         _at(where, "operator", lambda: spec.forward_operator.range_shape(shape))
         return
     prior = _at(where, "prior", lambda: fit_prior(spec, data))

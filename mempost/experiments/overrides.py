@@ -51,6 +51,8 @@ def read_spec(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         return raw
     if not isinstance(parent, str):
         raise SpecError(f"{path}: extends: should be the name of a file, found {parent!r}")
+    if not (path.parent / parent).is_file():
+        raise SpecError(f"{path}: extends: no such file: {parent}")
     return deep_merge(read_spec(path.parent / parent, (*seen, path)), raw)
 
 

@@ -32,11 +32,16 @@ from mempost.core.sampler import PosteriorSampler
 from mempost.experiments.messages import spec_error
 
 Dtype = Literal["float32", "float64", "complex64", "complex128"]
+DEFAULT = "default"
 Key = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
 
 
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
+
+
+def _by_sampler(value: Any) -> Any:
+    return value if isinstance(value, dict) else {DEFAULT: value}
 
 
 OperatorList = Annotated[
@@ -138,7 +143,9 @@ class Spec(Recipe):
     noise: NoiseSpec
     observation: Observation
     samplers: dict[Key, Annotated[PosteriorSampler, PluginField("sampler")]] = Field(min_length=1)
-    samples: PositiveInt | dict[Key, PositiveInt] = 1000
+    samples: Annotated[dict[Key, PositiveInt], BeforeValidator(_by_sampler)] = Field(
+        {DEFAULT: 1000}, description="draws (or chains): a number, or numbers by sampler"
+    )
     metrics: tuple[Annotated[Metric, PluginField("metric")], ...] = ()
     figures: tuple[Annotated[Figure, PluginField("figure")], ...] = ()
 
@@ -151,9 +158,8 @@ class Spec(Recipe):
                     + nearest(name, self.samplers)
                 )
 
-        if isinstance(self.samples, dict):
-            for name in self.samples:
-                known("samples", name)
+        for name in self.samples.keys() - {DEFAULT}:
+            known("samples", name)
         for kind, plugins in (("metrics", self.metrics), ("figures", self.figures)):
             for i, plugin in enumerate(plugins):
                 reference = getattr(plugin, "reference", None)
@@ -165,7 +171,7 @@ class Spec(Recipe):
 
     def n_samples(self, key: str) -> int:
         """Number of draws (or chains) of a sampler."""
-        return self.samples.get(key, 1000) if isinstance(self.samples, dict) else self.samples
+        return self.samples.get(key, self.samples.get(DEFAULT, 1000))
 
     @property
     def real_dtype(self) -> torch.dtype:
