@@ -1,0 +1,25 @@
+"""Posterior probability of each component of a mixture prior (see `masses`)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from mempost.core.metric import Metric
+from mempost.core.result import Result
+from mempost.plugins.metrics.masses import component_masses
+
+
+class ComponentMass(Metric):
+    """Posterior probability that component i of the prior generated x: ``mass_i``.
+
+    The weights of a mixture posterior, integrated responsibilities under quadrature, mean
+    responsibilities over samples otherwise. Needs a mixture prior.
+    """
+
+    limit: int = Field(10, ge=1, description="components written, from the first")
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        masses = component_masses(result)
+        if masses is None:
+            return {}
+        return {f"mass_{i}": float(m) for i, m in enumerate(masses[: self.limit])}

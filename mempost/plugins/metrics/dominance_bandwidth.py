@@ -1,0 +1,46 @@
+"""Dominance bandwidth: below it the likelihood no longer reaches between training points.
+
+In one dimension, with delta the mean spacing of the training points,
+
+    h_crit = sqrt(delta gamma / mean_n |F'(x_n)|)
+
+is the geometric mean of the spacing of the components and of the width gamma/|F'| of the likelihood
+in x. A prior bandwidth well below it lets single training examples dominate the posterior.
+"""
+
+from __future__ import annotations
+
+import math
+
+from mempost.core.metric import Metric
+from mempost.core.plugin import Reference
+from mempost.core.result import Result
+
+
+class DominanceBandwidth(Metric):
+    """Bandwidth under which single training points dominate a 1-D posterior.
+
+    Column ``dominance_bandwidth``, in the prior's coordinates; nothing for more than one dimension
+    or fewer than two distinct training points.
+    """
+
+    references = (
+        Reference(
+            "siahkoohi2026memorization",
+            "Ali Siahkoohi and Sabeddu",
+            "On the role of memorization in learned priors for geophysical inverse problems",
+            2026,
+            "https://arxiv.org/abs/2603.19629",
+        ),
+    )
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        if result.data is None or result.problem.dimension != 1:
+            return {}
+        x = result.data.train.flatten(1)
+        spacing = float(x.max() - x.min()) / max(1, len(x) - 1)
+        _, jacobian = result.problem.linearise(x)  # F' in units of the noise
+        slope = float(jacobian.flatten(1).norm(dim=1).mean())
+        if spacing == 0 or slope == 0:
+            return {}
+        return {"dominance_bandwidth": math.sqrt(spacing / slope)}

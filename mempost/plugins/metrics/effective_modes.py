@@ -1,0 +1,40 @@
+"""Effective number of modes of a posterior under a memorized prior.
+
+    modes = exp(H),    H = -sum_n mass_n log mass_n
+
+is N when all components are equally likely and 1 when the posterior has collapsed onto one (the
+Hill number of order one; Hill 1973).
+"""
+
+from __future__ import annotations
+
+import torch
+
+from mempost.core.metric import Metric
+from mempost.core.plugin import Reference
+from mempost.core.result import Result
+from mempost.plugins.metrics.masses import component_masses
+
+
+class EffectiveModes(Metric):
+    """Exponential of the entropy of the component masses, and the largest mass.
+
+    Columns ``effective_modes`` and ``max_mass``. Needs a mixture prior.
+    """
+
+    references = (
+        Reference(
+            "hill1973diversity",
+            "Hill, M. O.",
+            "Diversity and evenness: a unifying notation and its consequences",
+            1973,
+            "https://doi.org/10.2307/1934352",
+        ),
+    )
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        masses = component_masses(result)
+        if masses is None:
+            return {}
+        entropy = torch.special.entr(masses).sum()
+        return {"effective_modes": float(entropy.exp()), "max_mass": float(masses.max())}

@@ -1,0 +1,35 @@
+"""Energy distance to exact draws (see `distances` and `distance_to_exact`)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from mempost.core.plugin import Reference
+from mempost.core.streams import Stream
+from mempost.plugins.metrics import distances
+from mempost.plugins.metrics.distance_to_exact import DistanceToExact, Statistic
+
+
+class EnergyDistance(DistanceToExact):
+    """Energy distance to exact draws, with its interval and Monte-Carlo floor.
+
+    The square root of 2 E|x - y| - E|x - x'| - E|y - y'|; it has no parameter to choose.
+    """
+
+    column: ClassVar[str] = "energy_distance"
+    squared: ClassVar[bool] = True
+    references = (
+        Reference(
+            "szekely2013energy",
+            "Sz{\\'e}kely, G{\\'a}bor J. and Rizzo, Maria L.",
+            "Energy statistics: A class of statistics based on distances",
+            2013,
+            "https://doi.org/10.1016/j.jspi.2013.03.018",
+        ),
+    )
+
+    def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> Statistic:
+        return distances.energy

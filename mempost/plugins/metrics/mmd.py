@@ -1,0 +1,49 @@
+"""Maximum mean discrepancy to exact draws (see `distances` and `distance_to_exact`)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from mempost.core.plugin import Reference
+from mempost.core.streams import Stream
+from mempost.plugins.metrics import distances
+from mempost.plugins.metrics.distance_to_exact import DistanceToExact, Statistic
+
+
+class MaximumMeanDiscrepancy(DistanceToExact):
+    """Maximum mean discrepancy (Gaussian kernel) to exact draws, with interval and floor.
+
+    The bandwidth is the median distance of the exact draws unless it is given; nothing where that
+    is zero (the posterior is a single point).
+    """
+
+    column: ClassVar[str] = "mmd"
+    squared: ClassVar[bool] = True
+    references = (
+        Reference(
+            "gretton2012kernel",
+            "Gretton, Arthur and Borgwardt, Karsten M. and Rasch, Malte J. and "
+            'Sch{\\"o}lkopf, Bernhard and Smola, Alexander',
+            "A Kernel Two-Sample Test",
+            2012,
+            "https://jmlr.org/papers/v13/gretton12a.html",
+        ),
+    )
+
+    bandwidth: float | None = Field(
+        None, gt=0, description="of the kernel; null: median distance of the exact draws"
+    )
+
+    def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> Statistic | None:
+        bandwidth = self.bandwidth or distances.median_distance(exact)
+        if bandwidth == 0:
+            return None
+
+        def distance(x: Tensor, y: Tensor, u: Tensor, v: Tensor) -> Tensor:
+            return distances.squared_mmd(x, y, u, v, bandwidth)
+
+        return distance

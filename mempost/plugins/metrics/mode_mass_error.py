@@ -1,0 +1,68 @@
+"""Error of the component masses against those of a reference.
+
+    error = 1/2 sum_n |mass_n - mass_n^exact|
+
+is the mass that sits on the wrong components, in [0, 1]. Masses that are means of responsibilities
+over n draws carry Monte-Carlo error: the null is the error of n exact draws.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from mempost.core.metric import Metric
+from mempost.core.mixture import MixturePrior
+from mempost.core.result import Result
+from mempost.plugins.metrics import bootstrap
+from mempost.plugins.metrics.masses import component_masses, responsibilities
+
+
+class ModeMassError(Metric):
+    """Posterior mass on the wrong components, against the masses of a reference sampler.
+
+    Column ``mode_mass_error``; for samplers that only draw also ``_low``, ``_high`` and, where the
+    reference has a posterior, ``_null`` (mean) and ``_null_high`` (95 %). Needs a mixture prior.
+    """
+
+    reference: str = "exact"
+    confidence: float = Field(0.95, gt=0, lt=1)
+    resamples: int = Field(200, ge=10)
+    null_replicates: int = Field(20, ge=1)
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        reference, prior = result.sibling(self.reference), result.problem.prior
+        exact, masses = component_masses(reference), component_masses(result)
+        if exact is None or masses is None or not isinstance(prior, MixturePrior):
+            return {}
+        columns = {"mode_mass_error": float(_misplaced(masses[None], exact)[0])}
+        if result.posterior is not None:
+            return columns
+
+        x = result.samples.flat
+        chains, draws = result.samples.values.shape[:2]
+        stream = result.streams.at(tile=0, step=bootstrap.STEP)
+        counts = bootstrap.resampling_counts(chains, draws, self.resamples, stream)
+        memberships = responsibilities(prior, x)
+        replicates = _misplaced(counts.to(memberships) @ memberships / len(x), exact)
+        centred = replicates - replicates.mean() + columns["mode_mass_error"]
+        low, high = bootstrap.percentile_interval(centred.clamp(0, 1), self.confidence)
+        columns |= {"mode_mass_error_low": float(low), "mode_mass_error_high": float(high)}
+
+        if reference.posterior is not None:
+            draws_of_exact = reference.posterior.sample(
+                self.null_replicates * len(x), result.streams
+            )
+            null = responsibilities(prior, draws_of_exact)
+            null = _misplaced(null.unflatten(0, (self.null_replicates, len(x))).mean(1), exact)
+            columns["mode_mass_error_null"] = float(null.mean())
+            columns["mode_mass_error_null_high"] = float(torch.quantile(null, 0.95))
+        return columns
+
+
+def _misplaced(
+    masses: Float[Tensor, "replicates n"], exact: Float[Tensor, " n"]
+) -> Float[Tensor, " replicates"]:
+    return 0.5 * (masses - exact).abs().sum(-1)

@@ -1,0 +1,123 @@
+"""Nearest-neighbour memorization, never without its null.
+
+With d_1 <= d_2 <= ... the distances of a sample to the N training examples and k = min(k, N),
+
+    ratio       r = d_1 / mean(d_2, ..., d_k)          memorized if r < threshold
+    third rule  d_1 < d_2 / 3                          (Yoon et al. 2023)
+    tolerance   d_1 < tolerance                        a copy, up to the tolerance
+
+A rate alone says nothing: in few dimensions, examples that no prior has ever seen pass the ratio
+test in most cases. So the same numbers are computed for two controls, held-out examples against the
+training set, and training examples against the others (leave one out), and the excess of the rate
+over the held-out one is given. 0/0 counts as 0: a copy of an example that is in the training set
+twice is a copy.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from mempost.core.metric import Metric
+from mempost.core.plugin import Reference
+from mempost.core.result import Result
+from mempost.plugins.metrics import bootstrap
+from mempost.plugins.metrics.coordinates import CoordinateSystem, in_coordinates
+from mempost.plugins.metrics.pairwise import nearest_distances
+from mempost.plugins.metrics.thinning import thin_rows
+
+
+class NearestNeighbour(Metric):
+    """Memorization by distance ratios to the nearest training examples, with both controls.
+
+    Columns are ``nn_ratio_mean``, ``nn_rate`` (r < threshold), ``nn_third_rate`` and, if there is a
+    tolerance, ``nn_tolerance_rate``; each followed by nothing (the samples), ``_held_out`` or
+    ``_leave_one_out``, and by ``_low`` and ``_high`` for its bootstrap interval; rates also as
+    ``_excess``, samples minus held-out. Ratios need two training examples to compare with.
+    """
+
+    k: int = Field(50, ge=2, description="neighbours in the ratio, at most N")
+    threshold: float = Field(0.7, gt=0, description="memorized if the ratio is below")
+    tolerance: float | None = Field(None, gt=0, description="a copy if d_1 is below; null: no rate")
+    coordinates: CoordinateSystem = "raw"
+    controls: int = Field(2000, ge=1, description="control queries at most, evenly thinned")
+    confidence: float = Field(0.95, gt=0, lt=1)
+    resamples: int = Field(1000, ge=10)
+
+    references = (
+        Reference(
+            "yoon2023diffusion",
+            "Yoon, TaeHo and Choi, Joo Young and Kwon, Sehyun and Ryu, Ernest K.",
+            "Diffusion Probabilistic Models Generalize when They Fail to Memorize",
+            2023,
+            "https://openreview.net/forum?id=shciCbSk9h",
+        ),
+        Reference(
+            "gu2025memorization",
+            "Gu, Xiangming and Du, Chao and Pang, Tianyu and Li, Chongxuan and Lin, Min and "
+            "Wang, Ye",
+            "On Memorization in Diffusion Models",
+            2025,
+            "https://arxiv.org/abs/2310.02664",
+        ),
+    )
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        if result.data is None:
+            return {}
+        train = in_coordinates(result.data.train.flatten(1), self.coordinates, result)
+        held_out = in_coordinates(result.data.held_out.flatten(1), self.coordinates, result)
+        held_out, left_out = thin_rows(held_out, self.controls), thin_rows(train, self.controls)
+        x = in_coordinates(result.samples.flat, self.coordinates, result)
+        chains, draws = result.samples.values.shape[:2]
+
+        sets = [("", self.measure(nearest(x, train, self.k)), chains, draws)]
+        if len(held_out) > 0:
+            measured = self.measure(nearest(held_out, train, self.k))
+            sets.append(("_held_out", measured, 1, len(held_out)))
+        if len(train) > 1:
+            measured = self.measure(nearest(left_out, train, self.k + 1)[:, 1:])
+            sets.append(("_leave_one_out", measured, 1, len(left_out)))
+
+        columns: dict[str, float] = {}
+        replicates: dict[str, Tensor] = {}
+        for tile, (suffix, values, groups, size) in enumerate(sets):
+            stream = result.streams.at(tile=tile, step=bootstrap.STEP)
+            counts = bootstrap.resampling_counts(groups, size, self.resamples, stream)
+            for name, value in values.items():
+                columns[name + suffix] = float(value.mean())
+                replicates[name + suffix] = counts @ value.cpu() / len(value)
+        for name in [name for name in columns if name.endswith("_rate")]:
+            if f"{name}_held_out" in columns:
+                columns[f"{name}_excess"] = columns[name] - columns[f"{name}_held_out"]
+                replicates[f"{name}_excess"] = replicates[name] - replicates[f"{name}_held_out"]
+        for name, resampled in replicates.items():
+            low, high = bootstrap.percentile_interval(resampled, self.confidence)
+            columns |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+        return columns
+
+    def measure(self, distances: Float[Tensor, "n k"]) -> dict[str, Float[Tensor, " n"]]:
+        """Ratio and memorized-or-not (0 or 1) of every query from its ascending distances."""
+        values: dict[str, Tensor] = {}
+        if distances.shape[1] > 1:
+            ratio = _quotient(distances[:, 0], distances[:, 1:].mean(1))
+            third = _quotient(distances[:, 0], distances[:, 1])
+            values["nn_ratio_mean"] = ratio
+            values["nn_rate"] = (ratio < self.threshold).double()
+            values["nn_third_rate"] = (third < 1 / 3).double()
+        if self.tolerance is not None:
+            values["nn_tolerance_rate"] = (distances[:, 0] < self.tolerance).double()
+        return values
+
+
+def nearest(
+    queries: Float[Tensor, "n d"], points: Float[Tensor, "m d"], k: int
+) -> Float[Tensor, "n k"]:
+    """The min(k, m) smallest distances of every query, ascending."""
+    return nearest_distances(queries, points, min(k, len(points)))[0]
+
+
+def _quotient(numerator: Tensor, denominator: Tensor) -> Tensor:
+    return torch.where(numerator == 0, 0.0, numerator / denominator)

@@ -1,0 +1,181 @@
+"""Nearest-neighbour memorization: brute force, closed forms, controls and intervals."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from metric_results import problem_of, results_of
+
+from mempost.core.coordinates import Coordinates
+from mempost.core.sampler import Samples
+from mempost.core.streams import Streams
+from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour, nearest
+
+QUICK = NearestNeighbour(resamples=50)
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return Streams(seed, "data").at().normal(shape)
+
+
+def ratios(queries: torch.Tensor, train: torch.Tensor, k: int, leave_out: bool) -> list[float]:
+    """d1 / mean(d2..dk), one query after the other."""
+    found = []
+    for i, q in enumerate(queries):
+        others = [x for j, x in enumerate(train) if not (leave_out and i == j)]
+        d = sorted(math.dist(q.tolist(), x.tolist()) for x in others)[: min(k, len(others))]
+        found.append(d[0] / (sum(d[1:]) / len(d[1:])))
+    return found
+
+
+@given(
+    st.integers(3, 25), st.integers(1, 6), st.integers(2, 30), st.integers(0, 50), st.floats(0, 1)
+)
+def test_equal_to_brute_force(n: int, d: int, k: int, seed: int, noise: float) -> None:
+    train, held_out = normal(n, d, seed=seed), normal(9, d, seed=seed + 100)
+    x = train[torch.arange(12) % n] + noise * normal(12, d, seed=seed + 200) + 1e-12
+    result = results_of(problem_of(train), {"a": x}, held_out=held_out)["a"]
+    columns = NearestNeighbour(k=k, resamples=10).evaluate(result)
+    for suffix, queries, leave_out in (
+        ("", x, False),
+        ("_held_out", held_out, False),
+        ("_leave_one_out", train, True),
+    ):
+        r = ratios(queries, train, k, leave_out)
+        expected = sum(r) / len(r)
+        assert columns[f"nn_ratio_mean{suffix}"] == pytest.approx(expected, rel=1e-3, abs=1e-11)
+        rate = sum(value < 0.7 for value in r) / len(r)
+        assert columns[f"nn_rate{suffix}"] == pytest.approx(rate)
+        third = ratios(queries, train, 2, leave_out)
+        rate = sum(value < 1 / 3 for value in third) / len(third)
+        assert columns[f"nn_third_rate{suffix}"] == pytest.approx(rate)
+
+
+def test_distances_of_copies_keep_their_digits() -> None:
+    train = normal(50, 20) + 1e4
+    queries = train + 1e-9 * normal(50, 20, seed=1)
+    found = nearest(queries, train, 1)[:, 0]
+    torch.testing.assert_close(found, (queries - train).norm(dim=1), rtol=1e-6, atol=0)
+
+
+def test_copies_are_memorized_and_fresh_points_are_not() -> None:
+    """In 50 dimensions distances concentrate: fresh points are equally far from all."""
+    train, held_out, fresh = normal(200, 50), normal(300, 50, seed=1), normal(300, 50, seed=2)
+    results = results_of(
+        problem_of(train), {"copies": train[:100] + 1e-3, "fresh": fresh}, held_out=held_out
+    )
+    copies, new = (QUICK.evaluate(results[key]) for key in ("copies", "fresh"))
+    for name in ("nn_rate", "nn_third_rate"):
+        assert copies[name] == 1
+        assert copies[f"{name}_excess"] == 1 - copies[f"{name}_held_out"] > 0.95
+        for suffix in ("", "_held_out", "_leave_one_out"):
+            assert new[name + suffix] < 0.05
+    assert copies["nn_ratio_mean"] < 0.01 < 0.7 < new["nn_ratio_mean"]
+
+
+def test_the_null_is_large_in_one_dimension() -> None:
+    """On a line of N points, a fresh point between two neighbours is close to one of them.
+
+    With spacing 1 and offset u uniform on (0, 1/2), d1 / d2 = u / (1 - u) < 1/3 iff u < 1/4.
+    """
+    train = torch.arange(100.0, dtype=torch.float64)[:, None]
+    held_out = 40 + 20 * Streams(0, "data").at().uniform((4000, 1))
+    result = results_of(problem_of(train), {"a": held_out[:2000]}, held_out=held_out[2000:])["a"]
+    columns = NearestNeighbour().evaluate(result)
+    error = 0.5 / math.sqrt(2000)
+    assert columns["nn_third_rate"] == pytest.approx(0.5, abs=4 * error)
+    assert columns["nn_third_rate_held_out"] == pytest.approx(0.5, abs=4 * error)
+    assert columns["nn_third_rate_excess_low"] < 0 < columns["nn_third_rate_excess_high"]
+    # percentile intervals of a binomial rate, and of a difference of two
+    width = columns["nn_third_rate_high"] - columns["nn_third_rate_low"]
+    assert width == pytest.approx(2 * 1.96 * error, rel=0.15)
+    width = columns["nn_third_rate_excess_high"] - columns["nn_third_rate_excess_low"]
+    assert width == pytest.approx(2 * 1.96 * error * math.sqrt(2), rel=0.15)
+    # equal distances to both sides
+    assert columns["nn_third_rate_leave_one_out"] == 0
+
+
+def test_tolerance() -> None:
+    train = torch.tensor([[0.0], [1.0], [2.0]]).double()
+    x = torch.tensor([[0.05], [1.2], [5.0], [2.0]]).double()
+    result = results_of(problem_of(train), {"a": x}, held_out=x[1:3])["a"]
+    assert not any("tolerance" in name for name in QUICK.evaluate(result))
+    columns = NearestNeighbour(tolerance=0.1, resamples=20).evaluate(result)
+    assert columns["nn_tolerance_rate"] == 0.5
+    assert columns["nn_tolerance_rate_held_out"] == 0
+    assert columns["nn_tolerance_rate_leave_one_out"] == 0
+    assert columns["nn_tolerance_rate_excess"] == 0.5
+
+
+def test_copies_of_duplicates_are_copies() -> None:
+    train = torch.tensor([[0.0], [0.0], [3.0]]).double()
+    result = results_of(problem_of(train), {"a": torch.zeros(4, 1).double()})["a"]
+    columns = NearestNeighbour(k=2, resamples=10).evaluate(result)
+    assert columns["nn_ratio_mean"] == 0
+    assert columns["nn_rate"] == columns["nn_third_rate"] == 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_training_examples(n: int) -> None:
+    train, x = normal(n, 2), normal(5, 2, seed=1)
+    result = results_of(problem_of(train), {"a": x}, held_out=normal(4, 2, seed=2))["a"]
+    columns = NearestNeighbour(tolerance=0.1, resamples=10).evaluate(result)
+    assert ("nn_ratio_mean" in columns) == (n >= 2)
+    assert ("nn_ratio_mean_held_out" in columns) == (n >= 2)
+    assert ("nn_ratio_mean_leave_one_out" in columns) == (n >= 3)
+    assert ("nn_tolerance_rate_leave_one_out" in columns) == (n >= 2)
+    assert all(math.isfinite(value) for value in columns.values())
+
+
+def test_no_held_out_no_excess() -> None:
+    result = results_of(problem_of(normal(10, 2)), {"a": normal(5, 2, seed=1)})["a"]
+    columns = QUICK.evaluate(result)
+    assert not any("held_out" in name or "excess" in name for name in columns)
+    assert "nn_rate_leave_one_out_high" in columns
+    result.data = None
+    assert QUICK.evaluate(result) == {}
+
+
+def test_controls_are_thinned() -> None:
+    """Of 0, 1, 3, 6, 10, the queries 0, 3 and 10 are left out one at a time."""
+    train = torch.tensor([[0.0], [1.0], [3.0], [6.0], [10.0]]).double()
+    result = results_of(problem_of(train), {"a": train})["a"]
+    columns = NearestNeighbour(k=2, controls=3, resamples=10).evaluate(result)
+    expected = (1 / 3 + 2 / 3 + 4 / 7) / 3
+    assert columns["nn_ratio_mean_leave_one_out"] == pytest.approx(expected)
+    assert columns["nn_ratio_mean"] == 0
+
+
+def test_coordinates_change_distances() -> None:
+    train = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).double()
+    problem = problem_of(train)
+    problem.prior.coordinates = Coordinates(torch.zeros(2), torch.tensor([1.0, 100.0]))
+    x = torch.tensor([[0.4, 0.3]]).double()
+    result = results_of(problem, {"a": x})["a"]
+    raw, prior = (
+        NearestNeighbour(k=2, coordinates=system, resamples=10).evaluate(result)["nn_ratio_mean"]
+        for system in ("raw", "prior")
+    )
+    assert prior == pytest.approx(math.hypot(0.4, 0.3) / math.hypot(0.6, 0.3))
+    assert raw == pytest.approx(math.hypot(0.4, 30) / math.hypot(0.6, 30))
+
+
+def test_whole_chains_are_resampled() -> None:
+    """Two chains, one of copies, one far off: the rate is 0, 1/2 or 1 in every replicate."""
+    train = normal(30, 8)
+    values = torch.stack([train[:1].expand(40, 8), 9 + normal(40, 8, seed=1)])
+    result = results_of(problem_of(train), {"a": Samples(values)})["a"]
+    columns = NearestNeighbour(resamples=200).evaluate(result)
+    assert columns["nn_third_rate"] == 0.5
+    assert (columns["nn_third_rate_low"], columns["nn_third_rate_high"]) == (0, 1)
+
+
+def test_single_precision_samples() -> None:
+    train, x = normal(20, 3), normal(30, 3, seed=1)
+    double = QUICK.evaluate(results_of(problem_of(train), {"a": x})["a"])
+    single = QUICK.evaluate(results_of(problem_of(train), {"a": x.float()})["a"])
+    assert single == pytest.approx(double, rel=1e-5)
