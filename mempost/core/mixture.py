@@ -42,6 +42,12 @@ class MixturePrior(FittedPrior):
     ) -> tuple[Float[Tensor, "k d p"], Float[Tensor, " k"]]:
         """L_n^-1 v and log |det L_n|; refused for atoms (L_n = 0)."""
 
+    def component_variances(self, index: Tensor) -> Float[Tensor, "k d"]:
+        """Diagonals of the covariances of the components in ``index`` (k,)."""
+        eye = torch.eye(self.dimension, dtype=self.dtype, device=self.device)
+        factors = self.factor_product(index, eye.expand(len(index), -1, -1))
+        return factors.square().sum(-1)
+
     @abstractmethod
     def component_log_densities(
         self, z: Float[Tensor, "batch d"], level: NoiseLevel = CLEAN

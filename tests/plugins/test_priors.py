@@ -265,6 +265,8 @@ def test_factors(prior: FittedPrior) -> None:
     _, _, covariances = _dense(prior)
     product = prior.factor_product(index, prior.factor_product(index, v, transpose=True))
     np.testing.assert_allclose(product, covariances[index] @ v.numpy(), rtol=1e-11, atol=1e-12)
+    diagonals = covariances[index].diagonal(axis1=1, axis2=2)
+    np.testing.assert_allclose(prior.component_variances(index), diagonals, rtol=1e-12)
     solved, log_det = prior.factor_solve(index, prior.factor_product(index, v))
     torch.testing.assert_close(solved, v, rtol=1e-10, atol=1e-11)
     np.testing.assert_allclose(log_det, 0.5 * np.linalg.slogdet(covariances[index])[1], rtol=1e-10)

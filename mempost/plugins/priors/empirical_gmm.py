@@ -36,7 +36,7 @@ class EmpiricalGMM(Prior):
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
             "siahkoohi2026role",
-            "Ali Siahkoohi and Sabeddu",
+            "Siahkoohi and Sabeddu",
             "On the role of memorization in learned priors for geophysical inverse problems",
             2026,
             "https://arxiv.org/abs/2603.19629",

@@ -179,6 +179,10 @@ class KernelMixture(MixturePrior):
         log_det = self.dimension * math.log(self.bandwidth)
         return v / self.bandwidth, v.new_full((len(index),), log_det)
 
+    def component_variances(self, index: Tensor) -> Tensor:
+        """h^2 for every coordinate."""
+        return self.means.new_full((len(index), self.dimension), self.bandwidth**2)
+
     def _draw(self, stream: Stream) -> Tensor:
         atoms = self.means[stream.categorical(self.weights, TILE).to(self.device)]
         return atoms + self.bandwidth * stream.normal(tuple(atoms.shape), self.dtype, self.device)
