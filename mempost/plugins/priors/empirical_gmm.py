@@ -35,7 +35,7 @@ class EmpiricalGMM(Prior):
     tags: ClassVar[frozenset[str]] = frozenset({"closed_form", "log_density"})
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
-            "siahkoohi2026role",
+            "siahkoohi2026memorization",
             "Siahkoohi and Sabeddu",
             "On the role of memorization in learned priors for geophysical inverse problems",
             2026,

@@ -32,7 +32,7 @@ class ExactLGM(ExactSampler):
     )
     references: ClassVar[tuple[Reference, ...]] = (
         Reference(
-            "siahkoohi2026role",
+            "siahkoohi2026memorization",
             "Siahkoohi and Sabeddu",
             "On the role of memorization in learned priors for geophysical inverse problems",
             2026,

@@ -21,13 +21,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.autodiff import value_and_pullback
-from mempost.core.conjugate_gradient import Product, solve_update
+from mempost.core.autodiff import Product, value_and_products
+from mempost.core.conjugate_gradient import solve_update
 from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler
@@ -101,9 +100,5 @@ class GaussNewtonDPS(ReverseSampler):
             r, A = problem.linearise(mean)
             H = A.mT @ A
             return lambda v: (H @ v[..., None])[..., 0], (A.mT @ r[..., None])[..., 0]
-        r, pullback = value_and_pullback(problem.whitened_residual, mean)
-
-        def hessian(v: Tensor) -> Tensor:
-            return pullback(torch.func.jvp(problem.whitened_residual, (mean,), (v,))[1])
-
-        return hessian, -pullback(r)
+        r, jvp, vjp = value_and_products(problem.whitened_residual, mean)
+        return lambda v: vjp(jvp(v)), -vjp(r)
