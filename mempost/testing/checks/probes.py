@@ -1,0 +1,73 @@
+"""Operators that pass through the values of another one, and reveal what is done with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import PrivateAttr
+from torch import Tensor
+
+from mempost.core.errors import PluginError
+from mempost.core.operator import ForwardOperator, Shape
+
+
+class _Wrapped(ForwardOperator):
+    """Another operator, with its shapes and tags."""
+
+    inner: Any
+
+    @property
+    def is_linear(self) -> bool:
+        return self.inner.is_linear
+
+    @property
+    def is_complex(self) -> bool:
+        return self.inner.is_complex
+
+    @property
+    def domain_shape(self) -> Shape | None:
+        return self.inner.domain_shape
+
+    def range_shape(self, domain_shape: Shape) -> Shape:
+        return self.inner.range_shape(domain_shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
+class Opaque(_Wrapped):
+    """The values alone: derivatives are zero or refused."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x.detach()).detach()
+
+    def jvp(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        raise PluginError("the operator was differentiated")
+
+    def vjp(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        raise PluginError("the operator was differentiated")
+
+    def jacobian(self, x: Tensor, basis: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        raise PluginError("the operator was differentiated")
+
+
+class Faulty(_Wrapped):
+    """Values that are NaN for one row of a batch, after some evaluations."""
+
+    row: int
+    after: int
+    _count: int = PrivateAttr(0)
+
+    @property
+    def triggered(self) -> bool:
+        """Whether a NaN was given."""
+        return self._count > self.after
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._count += 1
+        y = self.inner(x)
+        factor = torch.ones(len(y), *[1] * (y.ndim - 1), dtype=x.dtype, device=y.device)
+        if self.triggered and len(y) > self.row:
+            factor[self.row] = torch.nan
+        return factor * y

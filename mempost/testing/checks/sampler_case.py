@@ -1,0 +1,89 @@
+"""A sampler with the problems of its checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from mempost.core.errors import PluginError
+from mempost.core.problem import InverseProblem
+from mempost.core.progress import Progress, silent
+from mempost.core.sampler import PosteriorSampler, Samples
+from mempost.core.streams import TILE, Streams
+from mempost.testing.check import Catalogue, CheckFailedError
+from mempost.testing.examples import PROBLEMS
+
+CHECKS: Catalogue[SamplerCase] = Catalogue("sampler")
+
+STREAMS = Streams(0, "sampling")
+"""The streams of all runs that are compared."""
+
+
+@dataclass(frozen=True, eq=False)
+class SamplerCase:
+    """A sampler, and a problem where the built-in ones do not suit it."""
+
+    plugin: PosteriorSampler
+    given_problem: InverseProblem | None = None
+
+    @property
+    def tags(self) -> frozenset[str]:
+        name = "uses_noise_level"
+        return self.plugin.tags - {name} | ({name} if self.plugin.uses_noise_level else set())
+
+    @cached_property
+    def problems(self) -> dict[str, InverseProblem]:
+        """The problems that the sampler applies to, by name."""
+        if self.given_problem is not None:
+            return {"given": self.given_problem}
+        found, reasons = {}, []
+        for name, make in PROBLEMS.items():
+            problem = make()
+            try:
+                self.plugin.check(problem)
+            except PluginError as error:
+                reasons.append(str(error))
+                continue
+            found[name] = problem
+        if not found:
+            raise CheckFailedError(
+                f"It refuses every example problem ({reasons[0]}): give problem=."
+            )
+        return found
+
+    @property
+    def problem(self) -> InverseProblem:
+        """The problem of the checks that need just one."""
+        return next(iter(self.problems.values()))
+
+    def run(
+        self,
+        n: int = TILE,
+        problem: InverseProblem | None = None,
+        streams: Streams = STREAMS,
+        progress: Progress = silent,
+    ) -> Samples:
+        return self.plugin.sample(problem or self.problem, n, streams, progress)
+
+    @cached_property
+    def tile(self) -> Samples:
+        """One tile of samples."""
+        return self.run()
+
+    def rows(self, samples: Samples) -> Tensor:
+        """One row a sample or a chain, (n, draws, d)."""
+        values = samples.values
+        return values.movedim(0, 1) if values.shape[0] == 1 else values
+
+
+def converted(
+    problem: InverseProblem, dtype: torch.dtype | None = None, device: str | None = None
+) -> InverseProblem:
+    """The same problem in another precision or on another device."""
+    y = problem.y
+    if dtype is not None:
+        y = y.to(dtype.to_complex() if y.is_complex() else dtype)
+    return replace(problem, prior=problem.prior.to(device, dtype), y=y.to(device))

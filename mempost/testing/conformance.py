@@ -1,0 +1,261 @@
+"""Running the checks: generators by kind, one call for all of them, and plugins by name.
+
+    for check in operator_checks(MyOperator()):
+        print(check.name, check.outcome())
+
+    check_operator(MyOperator(), shape=(8, 8))          raises with a report if a check fails
+
+None of this needs pytest; `mempost.testing.parametrize_with_checks` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from mempost.core.dataset import Dataset
+from mempost.core.errors import SpecError, nearest
+from mempost.core.noise import GaussianNoise
+from mempost.core.operator import ForwardOperator, Shape
+from mempost.core.plugin import Plugin
+from mempost.core.prior import Prior
+from mempost.core.problem import InverseProblem
+from mempost.core.registry import REGISTRIES
+from mempost.core.sampler import PosteriorSampler
+from mempost.testing.check import Catalogue, Check, Outcome, Report, run_checks
+from mempost.testing.checks import (
+    datasets,
+    denoising,
+    derivatives,
+    iterations,
+    noises,
+    operators,
+    posteriors,
+    priors,
+    samplers,
+)
+from mempost.testing.checks.operator_case import OperatorCase
+from mempost.testing.checks.prior_case import PriorCase
+from mempost.testing.checks.recipes import RecipeCase, add_recipe_checks
+from mempost.testing.checks.sampler_case import SamplerCase
+from mempost.testing.examples import example_plugin
+
+Expected = Mapping[str, str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class _PlainCase:
+    """A plugin of a kind that has no checks of its own (metrics, figures)."""
+
+    plugin: Plugin
+
+    @property
+    def tags(self) -> frozenset[str]:
+        return self.plugin.tags
+
+
+PLAIN: Catalogue[RecipeCase] = Catalogue("metric or figure")
+add_recipe_checks(PLAIN)
+
+_MODULES = (
+    priors,
+    denoising,
+    operators,
+    derivatives,
+    samplers,
+    iterations,
+    posteriors,
+    noises,
+    datasets,
+)
+CATALOGUES: dict[str, Catalogue[Any]] = {
+    **{module.CHECKS.kind: module.CHECKS for module in _MODULES},
+    PLAIN.kind: PLAIN,
+}
+"""Every check there is, by kind."""
+
+
+def prior_checks(
+    prior: Prior, *, data: Tensor | None = None, expected_failed_checks: Expected = None
+) -> Iterator[Check]:
+    """The checks of a prior.
+
+    Args:
+        prior: the hyper-parameters.
+        data: training data (N, *shape), float64; by default eight points in the plane.
+        expected_failed_checks: names of checks that are known to fail, and why.
+    """
+    return priors.CHECKS.checks(PriorCase(prior, data), expected_failed_checks)
+
+
+def operator_checks(
+    operator: ForwardOperator,
+    *,
+    shape: Shape | None = None,
+    models: Tensor | None = None,
+    expected_failed_checks: Expected = None,
+) -> Iterator[Check]:
+    """The checks of a forward operator.
+
+    Args:
+        operator: the operator.
+        shape: shape of one model; by default its ``domain_shape``, or the first that it takes.
+        models: admissible models (batch, *shape) with batch >= 2, float64, where the operator is
+            not defined everywhere; by default standard normal numbers.
+        expected_failed_checks: names of checks that are known to fail, and why.
+    """
+    case = OperatorCase(operator, shape, models)
+    return operators.CHECKS.checks(case, expected_failed_checks)
+
+
+def sampler_checks(
+    sampler: PosteriorSampler,
+    *,
+    problem: InverseProblem | None = None,
+    expected_failed_checks: Expected = None,
+) -> Iterator[Check]:
+    """The checks of a posterior sampler.
+
+    Args:
+        sampler: the sampler, with as few steps as it needs on a problem in two dimensions.
+        problem: a problem that it applies to, float64; by default the problems of
+            `mempost.testing.examples` that its ``check`` does not refuse.
+        expected_failed_checks: names of checks that are known to fail, and why.
+    """
+    return samplers.CHECKS.checks(SamplerCase(sampler, problem), expected_failed_checks)
+
+
+def noise_checks(
+    noise: GaussianNoise, *, expected_failed_checks: Expected = None
+) -> Iterator[Check]:
+    """The checks of an observation noise.
+
+    Args:
+        noise: the noise.
+        expected_failed_checks: names of checks that are known to fail, and why.
+    """
+    return noises.CHECKS.checks(noises.NoiseCase(noise), expected_failed_checks)
+
+
+def dataset_checks(
+    dataset: Dataset, *, size_field: str = "n_train", expected_failed_checks: Expected = None
+) -> Iterator[Check]:
+    """The checks of a dataset.
+
+    Args:
+        dataset: the dataset.
+        size_field: its field that holds the number of training examples, if it has one.
+        expected_failed_checks: names of checks that are known to fail, and why.
+    """
+    case = datasets.DatasetCase(dataset, size_field)
+    return datasets.CHECKS.checks(case, expected_failed_checks)
+
+
+def check_prior(
+    prior: Prior, *, data: Tensor | None = None, expected_failed_checks: Expected = None
+) -> Report:
+    """Run `prior_checks`; raise `ConformanceError` with the report if one fails."""
+    return run_checks(
+        prior, prior_checks(prior, data=data, expected_failed_checks=expected_failed_checks)
+    )
+
+
+def check_operator(
+    operator: ForwardOperator,
+    *,
+    shape: Shape | None = None,
+    models: Tensor | None = None,
+    expected_failed_checks: Expected = None,
+) -> Report:
+    """Run `operator_checks`; raise `ConformanceError` with the report if one fails."""
+    checks = operator_checks(
+        operator, shape=shape, models=models, expected_failed_checks=expected_failed_checks
+    )
+    return run_checks(operator, checks)
+
+
+def check_sampler(
+    sampler: PosteriorSampler,
+    *,
+    problem: InverseProblem | None = None,
+    expected_failed_checks: Expected = None,
+) -> Report:
+    """Run `sampler_checks`; raise `ConformanceError` with the report if one fails."""
+    checks = sampler_checks(sampler, problem=problem, expected_failed_checks=expected_failed_checks)
+    return run_checks(sampler, checks)
+
+
+def check_noise(noise: GaussianNoise, *, expected_failed_checks: Expected = None) -> Report:
+    """Run `noise_checks`; raise `ConformanceError` with the report if one fails."""
+    return run_checks(noise, noise_checks(noise, expected_failed_checks=expected_failed_checks))
+
+
+def check_dataset(
+    dataset: Dataset, *, size_field: str = "n_train", expected_failed_checks: Expected = None
+) -> Report:
+    """Run `dataset_checks`; raise `ConformanceError` with the report if one fails."""
+    checks = dataset_checks(
+        dataset, size_field=size_field, expected_failed_checks=expected_failed_checks
+    )
+    return run_checks(dataset, checks)
+
+
+def checks_for(plugin: object, expected_failed_checks: Expected = None) -> Iterator[Check]:
+    """The checks of an instance of any kind, with default inputs."""
+    expected = expected_failed_checks
+    if isinstance(plugin, Prior):
+        return prior_checks(plugin, expected_failed_checks=expected)
+    if isinstance(plugin, ForwardOperator):
+        return operator_checks(plugin, expected_failed_checks=expected)
+    if isinstance(plugin, PosteriorSampler):
+        return sampler_checks(plugin, expected_failed_checks=expected)
+    if isinstance(plugin, Dataset):
+        return dataset_checks(plugin, expected_failed_checks=expected)
+    if isinstance(plugin, GaussianNoise):
+        return noise_checks(plugin, expected_failed_checks=expected)
+    if isinstance(plugin, Plugin):
+        return PLAIN.checks(_PlainCase(plugin), expected)
+    raise TypeError(f"{plugin!r} is no plugin: give an instance, or a name such as 'operator:mask'")
+
+
+def plugin_named(name: str, hyper: Mapping[str, Any] | None = None) -> Plugin:
+    """An example instance of a registered plugin, ``kind:name``, or ``name`` where it is unique.
+
+    Raises:
+        SpecError: no such plugin, more than one of the name, or no example of it.
+        PluginError: the plugin is broken.
+    """
+    kind, colon, rest = name.rpartition(":")
+    kinds = [k for k in REGISTRIES if rest in REGISTRIES[k].names and (not colon or k == kind)]
+    if colon and kind not in REGISTRIES:
+        raise SpecError(
+            f"no kind of plugin is named {kind!r}; allowed are {', '.join(REGISTRIES)}."
+            + nearest(kind, REGISTRIES)
+        )
+    if len(kinds) > 1:
+        choices = ", ".join(f"{k}:{rest}" for k in kinds)
+        raise SpecError(f"{rest!r} names several plugins: {choices}")
+    if not kinds:
+        known = [n for k in REGISTRIES if not colon or k == kind for n in REGISTRIES[k].names]
+        what = kind if colon else "plugin"
+        raise SpecError(f"no {what} is named {rest!r}.{nearest(rest, known)}")
+    return example_plugin(REGISTRIES[kinds[0]].get(rest), hyper)
+
+
+def check_plugin(kind: str, name: str, hyper: Mapping[str, Any] | None = None) -> list[Outcome]:
+    """Run the checks of a registered plugin and return their outcomes; nothing is raised for them.
+
+    Args:
+        kind: ``prior``, ``operator``, ``sampler``, ``dataset``, ``metric`` or ``figure``.
+        name: the registered name.
+        hyper: hyper-parameters; others come from defaults and from the fields' examples.
+
+    Raises:
+        SpecError: there is no such plugin, or a required field has no value and no example.
+        PluginError: the plugin is broken.
+    """
+    plugin = plugin_named(f"{kind}:{name}", hyper)
+    return [check.outcome() for check in checks_for(plugin)]
