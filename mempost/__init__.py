@@ -29,7 +29,7 @@ _EXPORTS = {
     "Result": "mempost.core.result",
     "Samples": "mempost.core.sampler",
     "Streams": "mempost.core.streams",
-    "run": "mempost.experiments.study",
+    "run": "mempost.experiments.run",
     "Study": "mempost.experiments.study",
 }
 

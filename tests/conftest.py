@@ -1,4 +1,4 @@
-"""Shared settings: array shapes in annotations are checked at run time, hypothesis is derandomised."""
+"""Array shapes in annotations are checked at run time; hypothesis draws the same examples."""
 
 import os
 

@@ -46,11 +46,11 @@ def run(
     threads: Annotated[int, typer.Option(min=1, help="Threads of linear algebra a process.")] = 1,
 ) -> None:
     """Run a spec; finished runs are kept and not run again."""
-    from mempost.experiments import study as studies
+    from mempost.experiments import run as running
     from mempost.experiments.overrides import parse_assignments
     from mempost.experiments.watching import console_watcher
 
-    study = studies.run(
+    study = running.run(
         spec,
         set=parse_assignments(set_ or []),
         out=out,
@@ -65,7 +65,7 @@ def run(
 def validate(spec: SpecPath, set_: Assignments = None) -> None:
     """Check a spec, and that its pieces fit together, without running it."""
     from mempost.experiments.overrides import parse_assignments
-    from mempost.experiments.study import check, load
+    from mempost.experiments.run import check, load
 
     plan, _ = load(spec, parse_assignments(set_ or []))
     check(plan, str(spec))
@@ -125,10 +125,11 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What a run left behind.")],
 ) -> None:
     """Write table, figures and report again from the finished runs of a folder."""
+    from mempost.experiments.report import write_report
     from mempost.experiments.study import Study
 
     study = Study.open(folder)
-    study.write()
+    write_report(study)
     _summarise(study)
 
 
@@ -155,7 +156,7 @@ def cite(
 ) -> None:
     """Print the BibTeX entries behind a spec or a plugin."""
     from mempost.experiments.cite import references_of
-    from mempost.experiments.study import load
+    from mempost.experiments.run import load
 
     if Path(what).suffix in (".yaml", ".yml"):
         references = references_of(load(what)[0])

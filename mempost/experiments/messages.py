@@ -27,7 +27,7 @@ def _line(detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ").rstrip(".")
     if detail["type"] == "missing":
         return f"{place}: missing; it is required here"
-    if detail["type"] == "plugin_broken":
+    if detail["type"] == "plugin_broken" or not detail["loc"]:
         return f"{place}: {message}"
     return f"{place}: {message}{_hint(detail)} (found {_short(detail['input'])})"
 

@@ -187,7 +187,7 @@ def _range(where: str, values: dict[str, Any]) -> list[float]:
         raise SpecError(f"{where}: unknown name {min(unknown)!r}; a range has from, to, n, spacing")
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (low, high))
     if not (numbers and math.isfinite(low) and math.isfinite(high)):
-        raise SpecError(f"{where}: from and to should be finite numbers, found {low!r} and {high!r}")
+        raise SpecError(f"{where}: from and to should be finite numbers, found {low!r}, {high!r}")
     if not isinstance(n, int) or isinstance(n, bool) or not 2 <= n <= MAX_POINTS:
         raise SpecError(f"{where}.n: should be an integer from 2 to {MAX_POINTS}, found {n!r}")
     if spacing not in ("linear", "log"):

@@ -44,10 +44,13 @@ def _by_sampler(value: Any) -> Any:
     return value if isinstance(value, dict) else {DEFAULT: value}
 
 
+SamplesForm = BeforeValidator(
+    _by_sampler, json_schema_input_type=PositiveInt | dict[Key, PositiveInt]
+)
+_Operator = Annotated[ForwardOperator, PluginField("operator")]
 OperatorList = Annotated[
-    tuple[Annotated[ForwardOperator, PluginField("operator")], ...],
-    BeforeValidator(_as_list),
-    Field(min_length=1),
+    Annotated[tuple[_Operator, ...], Field(min_length=1)],
+    BeforeValidator(_as_list, json_schema_input_type=_Operator | tuple[_Operator, ...]),
 ]
 """One operator, or a list applied right to left."""
 
@@ -143,7 +146,7 @@ class Spec(Recipe):
     noise: NoiseSpec
     observation: Observation
     samplers: dict[Key, Annotated[PosteriorSampler, PluginField("sampler")]] = Field(min_length=1)
-    samples: Annotated[dict[Key, PositiveInt], BeforeValidator(_by_sampler)] = Field(
+    samples: Annotated[dict[Key, PositiveInt], SamplesForm] = Field(
         {DEFAULT: 1000}, description="draws (or chains): a number, or numbers by sampler"
     )
     metrics: tuple[Annotated[Metric, PluginField("metric")], ...] = ()

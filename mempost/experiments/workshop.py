@@ -28,7 +28,7 @@ from mempost.core.prior import FittedPrior, State
 from mempost.core.progress import Progress, silent
 from mempost.core.result import Result
 from mempost.core.sampler import Samples, TiledSampler, join_tiles, require_finite
-from mempost.core.streams import Streams, n_tiles
+from mempost.core.streams import Streams
 from mempost.experiments.build import Setup, build, fit_prior, load_data
 from mempost.experiments.plan import Plan, Point, Run, file_hashes, sha256_of, versions
 from mempost.experiments.results import read_samples, write_result
@@ -143,7 +143,7 @@ class Workshop:
     def tiles(self, run: Run) -> int:
         """Number of sampling tasks of a run."""
         sampler = run.point.spec.samplers[run.key]
-        return n_tiles(run.n) if isinstance(sampler, TiledSampler) else 1
+        return sampler.tiles(run.n) if isinstance(sampler, TiledSampler) else 1
 
     def _sample(self, run: Run, tile: int, progress: Progress) -> None:
         result = self.result(run)

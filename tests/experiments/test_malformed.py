@@ -1,4 +1,4 @@
-"""Malformed specs: exit code 2 and one short message with place, value, what is allowed, nearest name."""
+"""Malformed specs: exit code 2 and a short message: place, value, what is allowed, nearest name."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mempost.core.errors import SpecError
 from mempost.experiments import cli
-from mempost.experiments.study import check, load
+from mempost.experiments.run import check, load
 
 ROOT = Path(__file__).parents[2]
 FIGURE = (ROOT / "configs" / "figure1_1d.yaml").read_text()
@@ -52,16 +52,31 @@ SET = [
     ("observation.values=[0, 1]", ["observation.values", "1 numbers", "(2,)"]),
     ("observation.values=zero", ["observation.values", "array of numbers", "'zero'"]),
     ("observation={truth: {type: heldout}}", ["observation.truth", "'heldout'", "'held_out'"]),
-    ("observation={truth: {type: held_out, index: 5}}", ["observation.truth.index", "5", "held-out"]),
-    ("observation={truth: {type: train, indices: [9]}}", ["observation.truth.indices", "9", "5 training"]),
-    ("observation={truth: {type: values, values: [1, 2]}}", ["observation.truth", "1 coordinates", "2"]),
+    (
+        "observation={truth: {type: held_out, index: 5}}",
+        ["observation.truth.index", "5", "held-out"],
+    ),
+    (
+        "observation={truth: {type: train, indices: [9]}}",
+        ["observation.truth.indices", "9", "5 training"],
+    ),
+    (
+        "observation={truth: {type: values, values: [1, 2]}}",
+        ["observation.truth", "1 coordinates", "2"],
+    ),
     ("samplers={}", ["samplers", "at least 1"]),
     ("samplers={bad name: {type: quadrature}}", ["samplers.bad name", "'bad name'"]),
-    ("samplers.lgm.type=exact_lmg", ["samplers.lgm.type", "'exact_lmg'", "Did you mean 'exact_lgm'"]),
+    (
+        "samplers.lgm.type=exact_lmg",
+        ["samplers.lgm.type", "'exact_lmg'", "Did you mean 'exact_lgm'"],
+    ),
     ("samplers.lgm.log_determinant=maybe", ["samplers.lgm.log_determinant", "boolean", "'maybe'"]),
     ("samples=0", ["samples", "greater than 0", "found 0"]),
     ("samples={exactt: 3}", ["samples", "'exactt'", "Did you mean 'exact'"]),
-    ("metrics=[{type: total_variation, reference: exat}]", ["metrics.0.reference", "'exat'", "'exact'"]),
+    (
+        "metrics=[{type: total_variation, reference: exat}]",
+        ["metrics.0.reference", "'exat'", "'exact'"],
+    ),
     ("metrics=[{type: momments}]", ["metrics.0.type", "'momments'", "Did you mean 'moments'"]),
     ("metrics.9.type=moments", ["metrics.9.type", "'9'", "list of 3"]),
     ("figures=[{type: densities}]", ["figures.0.type", "'densities'", "densities_1d"]),
@@ -77,11 +92,11 @@ SET = [
     ("sweep={priro.bandwidth: [1]}", ["priro.bandwidth", "Did you mean 'prior'"]),
     ("sweep={prior.bandwidth: 1}", ["sweep.prior.bandwidth", "list", "found 1"]),
     ("sweep={prior.bandwidth: [0.1, -1]}", ["prior.bandwidth=-1", "greater than or equal to 0"]),
-    ("zip={prior.bandwidth: [1, 2], noise.std: [1]}", ["zip", "same length"]),
+    ("zip={prior.standardise: [true, false], noise.std: [1]}", ["zip", "same length"]),
     ("prior", ["PATH=VALUE", "prior"]),
     ("samplers.exact.points.x=1", ["samplers.exact.points.x", "'points'"]),
     ("prior.bandwidth=[", ["--set prior.bandwidth", "not valid YAML"]),
-    ("samplers={pcn: {type: pcn}}", ["samplers.pcn", "Gaussian"]),
+    ("samplers.exact={type: pcn}", ["samplers.exact", "Gaussian"]),
 ]
 
 
@@ -100,17 +115,29 @@ def test_a_wrong_value(assignment, expected, capsys, monkeypatch):
 
 
 TEXT = [
-    (FIGURE.replace("prior:", "prior: {type: gaussian}\nprior:"), ["'prior' appears twice", "line"]),
+    (
+        FIGURE.replace("prior:", "prior: {type: gaussian}\nprior:"),
+        ["'prior' appears twice", "line"],
+    ),
     (FIGURE.replace("noise: {std: 0.3}", "noise: {std: 0.3"), ["not valid YAML", "line"]),
     (FIGURE.replace("noise: {std: 0.3}", ""), ["noise: missing"]),
-    (FIGURE.replace("observation:", "observations:"), ["observations", "Did you mean 'observation'"]),
+    (
+        FIGURE.replace("observation:", "observations:"),
+        ["observations", "Did you mean 'observation'"],
+    ),
     ("extends: nowhere.yaml\n", ["nowhere.yaml", "no such file"]),
     ("extends: [a]\n", ["extends", "name of a file"]),
     ("- a\n- b\n", ["a spec is a mapping", "list"]),
     ("", ["a spec is a mapping", "nothing"]),
     ("1: 2\n", ["1 is not a name"]),
     ("a: !!python/object/apply:os.system [ls]\n", ["not valid YAML", "python/object"]),
-    (FIGURE.replace("{type: points, values: [[-1.5], [-0.4], [0.4], [1.2], [2.5]]}", "{type: file, path: no.csv}"), ["data.path", "no.csv"]),
+    (
+        FIGURE.replace(
+            "{type: points, values: [[-1.5], [-0.4], [0.4], [1.2], [2.5]]}",
+            "{type: file, path: no.csv}",
+        ),
+        ["data.path", "no.csv"],
+    ),
 ]
 
 
@@ -150,8 +177,10 @@ leaves = (
 )
 values = st.recursive(
     leaves,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["type", "values", "std", "a"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "values", "std", "a"]), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 

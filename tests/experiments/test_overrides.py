@@ -15,7 +15,9 @@ from mempost.experiments.overrides import (
 
 plain = st.recursive(
     st.integers() | st.booleans() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -85,7 +87,9 @@ def test_ranges():
     )
     assert first["h"] == 0.01
     assert last["h"] == 5
-    points = [p["h"] for _, p in sweep_points({"h": 1, "sweep": {"h": {"from": 0, "to": 1, "n": 5}}})]
+    points = [
+        p["h"] for _, p in sweep_points({"h": 1, "sweep": {"h": {"from": 0, "to": 1, "n": 5}}})
+    ]
     assert points == [0, 0.25, 0.5, 0.75, 1]
 
 
@@ -124,8 +128,10 @@ def test_assignments_are_yaml():
         parse_assignments(["a"])
 
 
-@pytest.mark.parametrize("text", ["a: 1\na: 2\n", "a: [1\n", "- 1\n", "", "!!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "text", ["a: 1\na: 2\n", "a: [1\n", "- 1\n", "", "!!python/object:os.system {}"]
+)
 def test_yaml_that_is_not_a_spec(tmp_path, text):
     (tmp_path / "x.yaml").write_text(text)
-    with pytest.raises(SpecError, match="x.yaml"):
+    with pytest.raises(SpecError, match=r"x\.yaml"):
         read_spec(tmp_path / "x.yaml")

@@ -57,7 +57,9 @@ def test_what_a_run_leaves_behind(mempost, spec, tmp_path):
 def test_finished_runs_are_not_run_again_and_metrics_alone_are_measured(mempost, spec, tmp_path):
     mempost("run", spec, "--out", tmp_path / "out")
     results = {p: p.stat().st_mtime_ns for p in tmp_path.glob("out/runs/*/result.nc")}
-    again = mempost("run", spec, "--out", tmp_path / "out", "--set", "metrics=[{type: truth_error}]")
+    again = mempost(
+        "run", spec, "--out", tmp_path / "out", "--set", "metrics=[{type: truth_error}]"
+    )
     assert again.returncode == 0, again.stderr
     assert "2 of 2 runs are finished" not in again.stderr  # the new metric is still to be measured
     assert results == {p: p.stat().st_mtime_ns for p in tmp_path.glob("out/runs/*/result.nc")}

@@ -1,6 +1,7 @@
 """The shipped specs reproduce the reference values of the paper's stylized problems."""
 
 import csv
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -92,10 +93,7 @@ def test_another_problem_through_overrides(tmp_path):
         nodes = np.linspace(-4, 5, 361)
 
         def integral(f, nodes=nodes):
-            return sum(
-                integrate.fixed_quad(f, a, b, n=12)[0]
-                for a, b in zip(nodes[:-1], nodes[1:], strict=True)
-            )
+            return sum(integrate.fixed_quad(f, a, b, n=12)[0] for a, b in pairwise(nodes))
 
         parts = np.array([integral(lambda x, n=n: density(x, n)) for n in range(5)])
         first = sum(integral(lambda x, n=n: x * density(x, n)) for n in range(5)) / parts.sum()
@@ -123,6 +121,6 @@ def test_effective_modes_at_reference_bandwidths(tmp_path):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_shipped_spec_is_valid(path):
-    from mempost.experiments.study import check, load
+    from mempost.experiments.run import check, load
 
     check(load(path)[0], path.name)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from mempost import __version__
+from mempost.experiments.cite import references_of
 from mempost.experiments.plan import versions
-
-if TYPE_CHECKING:
-    from mempost.experiments.study import Study
+from mempost.experiments.study import Study
 
 
-def write_report(study: Study) -> None:
+def write_page(study: Study) -> None:
     """Write the report of a study into its folder."""
     from jinja2 import Environment, StrictUndefined
 
@@ -55,7 +54,7 @@ def contents(study: Study) -> dict[str, Any]:
         "versions": versions([spec.data, spec.prior, spec.operator, list(spec.samplers.values())]),
         "hardware": next((p["hardware"] for p in provenances if p), {}),
         "costs": _costs(study, provenances),
-        "references": _references(study),
+        "references": references_of(study.plan),
     }
 
 
@@ -75,9 +74,3 @@ def _costs(study: Study, provenances: list[dict[str, Any]]) -> list[dict[str, An
             for name, amount in kept["counts"].items():
                 entry["counts"][name] = entry["counts"].get(name, 0) + amount
     return list(costs.values())
-
-
-def _references(study: Study) -> list[Any]:
-    from mempost.experiments.cite import references_of
-
-    return references_of(study.plan)
