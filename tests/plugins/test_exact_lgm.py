@@ -211,6 +211,22 @@ def test_linear_problems_against_a_dense_computation(
     np.testing.assert_allclose(posterior.log_weights, log_w, rtol=0, atol=atol)
 
 
+@pytest.mark.parametrize(("d", "m"), [(20, 21), (21, 20)])
+def test_ill_conditioned_problems(d: int, m: int) -> None:
+    """One step of refinement keeps the means at a condition number of 1e8; without it 1e-9."""
+    u, v = (torch.linalg.qr(_random(k, k, seed=k))[0] for k in (m, d))
+    singular_values = torch.logspace(0, -4, 20, dtype=torch.float64)
+    matrix = u[:, :20] * singular_values @ v[:, :20].T
+    data = _random(5, d, seed=1)
+    y = matrix @ (data[0] + 10 * _random(d, seed=2)) + 1e-3 * _random(m, seed=3)
+    prior = EmpiricalGMM(bandwidth=10.0).fit(data)
+    problem = InverseProblem(prior, Linear(matrix=matrix), GaussianNoise(1e-3), y)
+    posterior = ExactLGM().posterior(problem)
+    log_w, means = _by_singular_values(problem, 10.0)
+    np.testing.assert_allclose(posterior.component_means, means, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(posterior.log_weights, log_w, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize(("d", "m"), [(1, 1), (3, 5), (5, 3)])
 @pytest.mark.parametrize("h", [1e-4, 1.0, 10.0])
 def test_linear_problems_against_fifty_digits(d: int, m: int, h: float) -> None:

@@ -25,6 +25,8 @@ _STANDARD_DEVIATIONS = 8.0
 """Half-width of the first box beyond the outermost means."""
 _NEGLIGIBLE = 40.0
 """Log density below the maximum at which the boundary of the box no longer matters."""
+_LEAST = {1: 1024, 2: 256}
+"""Intervals along an axis of the first grid, for expectations that are less smooth than moments."""
 
 
 class Quadrature(ExactSampler):
@@ -114,8 +116,8 @@ class Quadrature(ExactSampler):
             lower, upper = lower - low * width, upper + high * width
 
     def _intervals(self, problem: InverseProblem, lower: Tensor, upper: Tensor) -> tuple[int, ...]:
-        """Intervals no wider than the narrowest component, and 256 (1-D) or 64 (2-D) at least."""
-        least = 256 if len(lower) == 1 else 64
+        """Intervals no wider than the narrowest component, and `_LEAST` at least."""
+        least = _LEAST[len(lower)]
         needed = [least] * len(lower)
         if isinstance(problem.prior, MixturePrior):
             ratios = ((upper - lower) / _narrowest(problem.prior)).ceil().tolist()
