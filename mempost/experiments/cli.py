@@ -166,6 +166,46 @@ def cite(
     typer.echo("\n\n".join(r.bibtex() for r in references) or f"{what} names no publication")
 
 
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A plugin that is installed.")],
+    kind: KindOption = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the plugin."),
+    ] = None,
+) -> None:
+    """Hold a plugin to the checks of its kind and tags; exit code 1 if one fails."""
+    from mempost.experiments.overrides import parse_assignments
+    from mempost.testing import check_plugin
+
+    outcomes = []
+    for k in _kinds_of(name, kind):
+        outcomes += check_plugin(k, name, parse_assignments(set_ or []))
+    for outcome in outcomes:
+        typer.echo(str(outcome))
+    passed = sum(o.status == "passed" for o in outcomes)
+    failed = sum(not o.ok for o in outcomes)
+    typer.echo(
+        f"{name}: {passed} passed, {failed} failed, {len(outcomes) - passed - failed} skipped"
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="prior, operator, sampler or dataset.")],
+    name: Annotated[str, typer.Argument(help="Name of the plugin, such as my_prior.")],
+    folder: Annotated[Path, typer.Option(help="Where to make the package.")] = Path(),
+) -> None:
+    """Make a package with a plugin that works, its tests and a spec, to start from."""
+    from mempost.testing import new_package
+
+    made = new_package(kind, name, folder)
+    typer.echo(f"made {made}; next: pip install -e {made}, then pytest {made}")
+
+
 def _summarise(study: Study) -> None:
     statuses = study.statuses
     for sentence in study.verdicts:

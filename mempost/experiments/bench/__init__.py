@@ -1,6 +1,6 @@
 """Benchmarks: a part of mempost against the obvious alternative, measured in one run.
 
-Each module holds ``run(quick) -> rows``; a row is a mapping of names to numbers and words.
+Each module here holds ``run(quick) -> rows``; a row is a mapping of names to numbers and words.
 """
 
 from __future__ import annotations
