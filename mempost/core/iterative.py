@@ -76,7 +76,7 @@ class IterativeSampler(TiledSampler):
                 finite; the error carries the last finite state.
         """
         if start is None:
-            state = _checked(lambda: self.init(problem, streams.at(tile, 0)), {}, 0, tile)
+            state = self._checked(lambda: self._start(problem, streams.at(tile, 0)), {}, 0, tile)
             yield 0, state
             start = 0, state
         k, state = start
@@ -85,10 +85,31 @@ class IterativeSampler(TiledSampler):
             state = self._advance(problem, state, k, tile, streams)
             yield k, state
 
+    def _start(self, problem: InverseProblem, stream: Stream) -> SamplerState:
+        """The first state of a tile: `init` as often as it takes."""
+        parts = [self.init(problem, stream) for _ in range(self.tile_size // TILE)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
     def _advance(
         self, problem: InverseProblem, state: SamplerState, k: int, tile: int, streams: Streams
     ) -> SamplerState:
-        return _checked(lambda: self.step(problem, state, k, streams.at(tile, k)), state, k, tile)
+        stream = streams.at(tile, k)
+        return self._checked(lambda: self.step(problem, state, k, stream), state, k, tile)
+
+    def _checked(
+        self, move: Callable[[], SamplerState], before: SamplerState, k: int, tile: int
+    ) -> SamplerState:
+        """``move()``, or a `NonFiniteError` with the step, the sample and the state before."""
+        try:
+            with torch.no_grad():
+                after = move()
+            for name, tensor in after.items():
+                if tensor.is_floating_point() and tensor is not before.get(name):
+                    require_finite(tensor, name)
+        except NonFiniteError as error:
+            sample = None if error.sample is None else tile * self.tile_size + error.sample
+            raise NonFiniteError(error.quantity, k, sample, before) from error
+        return after
 
     def sample_tile(
         self, problem: InverseProblem, tile: int, streams: Streams, progress: Progress = silent
@@ -103,19 +124,3 @@ class IterativeSampler(TiledSampler):
             progress(k, self.n_steps)
         stacked = {name: torch.stack([s[name] for s in stats], 1) for name in stats[0]}
         return Samples(torch.stack(values, 1), stacked)
-
-
-def _checked(
-    move: Callable[[], SamplerState], before: SamplerState, k: int, tile: int
-) -> SamplerState:
-    """``move()``, or a `NonFiniteError` that knows the step, the sample and the state before."""
-    try:
-        with torch.no_grad():
-            after = move()
-        for name, tensor in after.items():
-            if tensor.is_floating_point() and tensor is not before.get(name):
-                require_finite(tensor, name)
-    except NonFiniteError as error:
-        sample = None if error.sample is None else tile * TILE + error.sample
-        raise NonFiniteError(error.quantity, k, sample, before) from error
-    return after

@@ -115,6 +115,14 @@ class ReverseSampler(IterativeSampler):
         (), description="times at which particles are kept: z after the step that reaches each"
     )
 
+    tile: int = Field(
+        TILE,
+        ge=TILE,
+        multiple_of=TILE,
+        description="samples stepped together; more are faster where a step is cheap, and change "
+        "the random numbers",
+    )
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.eta > 0 and self.method != "ddim":
@@ -160,6 +168,10 @@ class ReverseSampler(IterativeSampler):
         return z
 
     # -- the iteration ----------------------------------------------------------------------------
+
+    @property
+    def tile_size(self) -> int:
+        return self.tile
 
     @property
     def n_steps(self) -> int:

@@ -20,7 +20,7 @@ from mempost.core.plugin import Plugin
 from mempost.core.posterior import Posterior
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
-from mempost.core.streams import TILE, Streams, n_tiles
+from mempost.core.streams import TILE, Streams
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,23 +114,32 @@ class ExactSampler(PosteriorSampler):
 
 
 class TiledSampler(PosteriorSampler):
-    """A sampler that computes `TILE` chains at a time; authors override ``sample_tile``."""
+    """A sampler that computes a tile of chains at a time; authors override ``sample_tile``."""
+
+    @property
+    def tile_size(self) -> int:
+        """Chains in a tile, the same for every tile of a run; a multiple of `TILE`."""
+        return TILE
+
+    def tiles(self, n: int) -> int:
+        """Number of tiles that hold ``n`` chains."""
+        return -(-n // self.tile_size)
 
     @abstractmethod
     def sample_tile(
         self, problem: InverseProblem, tile: int, streams: Streams, progress: Progress = silent
     ) -> Samples:
-        """The chains tile * TILE, ..., (tile + 1) * TILE - 1, with (TILE, draw, d) values."""
+        """Chain tile * tile_size and those that follow, with (tile_size, draw, d) values."""
 
     def sample(
         self, problem: InverseProblem, n: int, streams: Streams, progress: Progress = silent
     ) -> Samples:
         self.check(problem)
         tiles: list[Samples] = []
-        for k in range(n_tiles(n)):
+        for k in range(self.tiles(n)):
 
             def report(done: int, total: int, note: str = "", k: int = k) -> None:
-                progress(k * total + done, n_tiles(n) * total, note)
+                progress(k * total + done, self.tiles(n) * total, note)
 
             tiles.append(self.sample_tile(problem, k, streams, report))
         return join_tiles(tiles, n)
