@@ -3,7 +3,7 @@
 With z = a x + s e and D(z) = E[x | z]:
 
     score       S(z) = grad log p(z) = (a D(z) - z)/s^2
-    moments     E[x - D(z)] = 0,  E[(x - D(z)) D(z)] = 0        over draws x of the prior
+    moments     E[(x - D(z)) f(z)] = 0        over draws x of the prior, for f = 1, D and waves
     covariance  Cov[x | z] = (s^2/a) dD/dz, symmetric and positive semi-definite
     limits      D(z) -> x as s -> 0 at z = a x,   D(z) -> E[x] as s -> infinity
 
@@ -66,17 +66,17 @@ def log_density_normalised(case: PriorCase) -> None:
 @CHECKS.add(tag="log_density")
 def denoiser_is_posterior_mean(case: PriorCase) -> None:
     """The denoiser is not E[x | z] for the prior's own draws x."""
-    n, d = 64 * TILE, case.fitted.dimension
-    some = list(range(min(d, 8)))
+    n, d = 256 * TILE, case.fitted.dimension
+    some = range(min(d, 4))
+    frequencies = Streams(0, "metric").at().normal((d, 8))
     for level in LEVELS:
         x, z = case.pairs(level, n)
         mean = case.fitted.denoise(z, level)
-        error = (x - mean)[:, some]
-        products = error * (mean - mean.mean(0))[:, some]
-        names = [f"mean of x - D(z), coordinate {i}" for i in some]
-        names += [f"mean of (x - D(z)) D(z), coordinate {i}" for i in some]
-        values = torch.cat([error, products], 1)
-        require_means(values, torch.zeros(len(names)), names, f"At {level}")
+        waves = (z - z.mean(0)) / z.std() @ frequencies
+        probes = torch.cat([torch.ones(n, 1), mean - mean.mean(0), waves.cos(), waves.sin()], 1)
+        values = [(x - mean)[:, [i]] * probes for i in some]
+        names = [f"mean of (x_{i} - D_{i}) f_{j}(z)" for i in some for j in range(probes.shape[1])]
+        require_means(torch.cat(values, 1), torch.zeros(len(names)), names, f"At {level}")
 
 
 @CHECKS.add(tag="log_density")

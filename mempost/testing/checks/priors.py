@@ -97,6 +97,7 @@ def tiles_in_any_order(case: PriorCase) -> None:
     many = case.fitted.sample(2 * TILE + 6, Streams(5, "sampling"))
     few = case.fitted.sample(TILE + 3, Streams(5, "sampling"))
     require_equal(few, many[: TILE + 3], f"The first {TILE + 3} of {2 * TILE + 6} draws")
+    require(not torch.equal(many[:TILE], many[TILE : 2 * TILE]), "Two tiles hold the same draws.")
 
 
 @CHECKS.add()

@@ -53,7 +53,7 @@ class Opaque(_Wrapped):
 
 
 class Faulty(_Wrapped):
-    """Values that are NaN for one row of a batch, after some evaluations."""
+    """Values that turn NaN for one row, after some evaluations of batches that have the row."""
 
     row: int
     after: int
@@ -65,9 +65,11 @@ class Faulty(_Wrapped):
         return self._count > self.after
 
     def forward(self, x: Tensor) -> Tensor:
-        self._count += 1
         y = self.inner(x)
+        if len(y) <= self.row:
+            return y
+        self._count += 1
         factor = torch.ones(len(y), *[1] * (y.ndim - 1), dtype=x.dtype, device=y.device)
-        if self.triggered and len(y) > self.row:
+        if self.triggered:
             factor[self.row] = torch.nan
         return factor * y

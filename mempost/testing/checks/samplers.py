@@ -75,9 +75,9 @@ def tiles_in_any_order(case: SamplerCase) -> None:
     """Tiles computed alone, in another order or by another worker are not those of one run."""
     n = 2 * TILE + 6
     straight = case.run(n)
-    require_equal(
-        case.rows(straight)[:TILE], case.rows(case.tile), f"The first {TILE} of {n} samples"
-    )
+    rows = case.rows(straight)
+    require_equal(rows[:TILE], case.rows(case.tile), f"The first {TILE} of {n} samples")
+    require(not torch.equal(rows[:TILE], rows[TILE : 2 * TILE]), "Two tiles hold the same samples.")
     if not isinstance(case.plugin, TiledSampler):
         return
     tiles = {}
