@@ -11,16 +11,13 @@ Reference: Hestenes & Stiefel 1952, "Methods of conjugate gradients for solving 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mempost.core.autodiff import Product
 from mempost.core.counters import tally
 from mempost.core.sampler import require_finite
-
-Product = Callable[[Tensor], Tensor]
 
 
 def solve_update(

@@ -12,7 +12,7 @@ from functools import cached_property
 from jaxtyping import Float
 from torch import Tensor
 
-from mempost.core.autodiff import Pullback, value_and_pullback
+from mempost.core.autodiff import Product, value_and_pullback
 from mempost.core.noise import NoiseLevel
 from mempost.core.prior import FittedPrior
 
@@ -33,7 +33,7 @@ class Denoised:
         self.a, self.s = level.columns(z)
 
     @cached_property
-    def _evaluated(self) -> tuple[Tensor, Pullback]:
+    def _evaluated(self) -> tuple[Tensor, Product]:
         return value_and_pullback(lambda u: self.prior.denoise(u, self.level), self.z)
 
     @property
