@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mempost.core.errors import ShapeError
 from mempost.core.plugin import Plugin
+from mempost.core.streams import Stream
 
 if TYPE_CHECKING:
     from mempost.core.prior import FittedPrior
@@ -46,6 +47,10 @@ class ForwardOperator(Plugin, ABC):
     def resolve(self, prior: FittedPrior) -> ForwardOperator:
         """The operator with everything filled in that it takes from the fitted prior."""
         return self
+
+    def example_models(self, shape: Shape, stream: Stream) -> Float[Tensor, "4 *domain"]:
+        """Four models of which F is defined, for checks; override where not all x will do."""
+        return stream.normal((4, *shape))
 
     @property
     def is_linear(self) -> bool:
@@ -144,6 +149,9 @@ class Composition(ForwardOperator):
             operator.check_domain(domain_shape)
             domain_shape = operator.range_shape(domain_shape)
         return domain_shape
+
+    def example_models(self, shape: Shape, stream: Stream) -> Float[Tensor, "4 *domain"]:
+        return self.operators[-1].example_models(shape, stream)
 
     def resolve(self, prior: FittedPrior) -> Composition:
         return Composition(operators=tuple(op.resolve(prior) for op in self.operators))

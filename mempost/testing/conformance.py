@@ -103,8 +103,8 @@ def operator_checks(
     Args:
         operator: the operator.
         shape: shape of one model; by default its ``domain_shape``, or the first that it takes.
-        models: admissible models (batch, *shape) with batch >= 2, float64, where the operator is
-            not defined everywhere; by default standard normal numbers.
+        models: models (batch, *shape) with batch >= 2, float64; by default those of the operator's
+            ``example_models``.
         expected_failed_checks: names of checks that are known to fail, and why.
     """
     case = OperatorCase(operator, shape, models)

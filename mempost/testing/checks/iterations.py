@@ -10,7 +10,6 @@ from torch import Tensor
 from mempost.core.counters import counting
 from mempost.core.errors import NonFiniteError
 from mempost.core.iterative import IterativeSampler
-from mempost.core.streams import TILE
 from mempost.testing.check import NotApplicable
 from mempost.testing.checks.probes import Faulty
 from mempost.testing.checks.samplers import CHECKS, STREAMS, SamplerCase
@@ -80,6 +79,6 @@ def denoiser_calls(case: SamplerCase) -> None:
     if declared is None:
         raise NotApplicable("the sampler declares no number of denoiser calls")
     with counting() as counts:
-        case.run(TILE)
-    found = counts["denoiser_calls"] / TILE
+        case.run()
+    found = counts["denoiser_calls"] / case.tile_size
     require(found == declared, f"It makes {found:g} calls a sample and declares {declared}.")

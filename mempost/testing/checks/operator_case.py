@@ -53,7 +53,8 @@ class OperatorCase:
             return tuple(self.given_shape or self.plugin.domain_shape or ())
         for shape in SHAPES:
             try:
-                _resolved(self.plugin, shape)(normal((2, *shape), "truth"))
+                operator = _resolved(self.plugin, shape)
+                operator(operator.example_models(shape, Streams(0, "truth").at()))
             except (MempostError, ValueError):
                 continue
             return shape
@@ -71,7 +72,7 @@ class OperatorCase:
         """Four admissible models (fewer where fewer are given), float64."""
         if self.given_models is not None:
             return self.given_models.double()[:4]
-        return normal((4, *self.shape), "truth")
+        return self.operator.example_models(self.shape, Streams(0, "truth").at())
 
     @cached_property
     def scale(self) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 from mempost.core.errors import PluginError
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
-from mempost.core.sampler import PosteriorSampler, Samples
+from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler
 from mempost.core.streams import TILE, Streams
 from mempost.testing.check import Catalogue, CheckFailedError
 from mempost.testing.examples import PROBLEMS
@@ -59,13 +59,20 @@ class SamplerCase:
         """The problem of the checks that need just one."""
         return next(iter(self.problems.values()))
 
+    @property
+    def tile_size(self) -> int:
+        """Samples that are computed together."""
+        return self.plugin.tile_size if isinstance(self.plugin, TiledSampler) else TILE
+
     def run(
         self,
-        n: int = TILE,
+        n: int | None = None,
         problem: InverseProblem | None = None,
         streams: Streams = STREAMS,
         progress: Progress = silent,
     ) -> Samples:
+        """``n`` samples, by default one tile."""
+        n = self.tile_size if n is None else n
         return self.plugin.sample(problem or self.problem, n, streams, progress)
 
     @cached_property
