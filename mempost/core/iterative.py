@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from mempost.core.errors import NonFiniteError
@@ -33,6 +34,18 @@ class IterativeSampler(TiledSampler):
     state from row i of the old one and row i of its draws.
     """
 
+    tile: int = Field(
+        TILE,
+        ge=TILE,
+        multiple_of=TILE,
+        description="samples stepped together; more are faster where a step is cheap, and change "
+        "the random numbers",
+    )
+
+    @property
+    def tile_size(self) -> int:
+        return self.tile
+
     @property
     @abstractmethod
     def n_steps(self) -> int:
@@ -40,7 +53,7 @@ class IterativeSampler(TiledSampler):
 
     @abstractmethod
     def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
-        """The state before the first step, `TILE` rows."""
+        """The state before the first step, `TILE` rows; called until the tile is full."""
 
     @abstractmethod
     def step(

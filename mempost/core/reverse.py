@@ -97,7 +97,9 @@ class ReverseSampler(IterativeSampler):
     """
 
     schedule: Schedule = Field(default_factory=VariancePreserving)
-    steps: int = Field(200, ge=1, description="steps, each with one denoiser call (heun: two)")
+    steps: int = Field(
+        200, ge=1, description="steps, each with one denoiser call (heun: two)", examples=[30]
+    )
     method: Literal["ddim", "euler_maruyama", "heun"] = "ddim"
     eta: float = Field(
         0.0, ge=0, le=1, description="noise of ddim: 0 is the flow, 1 ancestral sampling"
@@ -113,14 +115,6 @@ class ReverseSampler(IterativeSampler):
     )
     trace: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
         (), description="times at which particles are kept: z after the step that reaches each"
-    )
-
-    tile: int = Field(
-        TILE,
-        ge=TILE,
-        multiple_of=TILE,
-        description="samples stepped together; more are faster where a step is cheap, and change "
-        "the random numbers",
     )
 
     @model_validator(mode="after")
@@ -170,10 +164,6 @@ class ReverseSampler(IterativeSampler):
     # -- the iteration ----------------------------------------------------------------------------
 
     @property
-    def tile_size(self) -> int:
-        return self.tile
-
-    @property
     def n_steps(self) -> int:
         return self.steps
 
@@ -188,6 +178,13 @@ class ReverseSampler(IterativeSampler):
     def reverse_steps(self) -> tuple[Step, ...]:
         """The steps in order, step k at index k - 1."""
         return reverse_steps(self.schedule, self.steps, self.t_min, self.final)
+
+    @property
+    def traced_steps(self) -> tuple[Step, ...]:
+        """For every time in ``trace`` the step that reaches it, after which z is kept."""
+        return tuple(
+            next(step for step in self.reverse_steps if _reaches(step, t)) for t in self.trace
+        )
 
     def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
         prior, level = problem.prior, self.reverse_steps[0].level
@@ -204,9 +201,9 @@ class ReverseSampler(IterativeSampler):
         self, problem: InverseProblem, state: SamplerState, k: int, stream: Stream
     ) -> SamplerState:
         step = self.reverse_steps[k - 1]
-        z = self._integrate(problem, state["z"], step, stream)
+        z = self.move(problem, state["z"], step, stream)
         z = self.correct(problem, z, step, stream)
-        passed = [i for i, t in enumerate(self.trace) if step.t_next <= t + 1e-9 < step.t]
+        passed = [i for i, t in enumerate(self.trace) if _reaches(step, t)]
         if not passed:
             return {**state, "z": z}
         trace = state["trace"].clone()
@@ -219,7 +216,10 @@ class ReverseSampler(IterativeSampler):
         stats = {"trace": state["trace"]} if self.trace else {}
         return state["z"] / self.reverse_steps[-1].next_level.a, stats
 
-    def _integrate(self, problem: InverseProblem, z: Tensor, step: Step, stream: Stream) -> Tensor:
+    def move(
+        self, problem: InverseProblem, z: Float[Tensor, "batch d"], step: Step, stream: Stream
+    ) -> Float[Tensor, "batch d"]:
+        """z at the next level by the integrator; methods with another way to go override it."""
         mean = self.guided_denoise(problem, z, step.level)
         require_finite(mean, "guided denoiser")
         if step.is_clean:
@@ -256,6 +256,10 @@ def _heun(z: Tensor, mean: Tensor, z_next: Tensor, next_mean: Tensor, step: Step
     slope = (z - a * mean) / s
     next_slope = (z_next - a_next * next_mean) / s_next
     return a_next * (z / a + (s_next / a_next - s / a) * (slope + next_slope) / 2)
+
+
+def _reaches(step: Step, t: float) -> bool:
+    return step.t_next <= t + 1e-9 < step.t
 
 
 def _numbers(level: NoiseLevel) -> tuple[float, float]:

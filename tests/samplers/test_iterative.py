@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 from sampler_problems import RowStream, gaussian_problem
 
 from mempost.core.counters import counting
@@ -174,6 +174,22 @@ def test_non_finite_value_has_step_sample_quantity_and_state():
     error = caught.value
     assert (error.quantity, error.step, error.sample) == ("x", 4, 69)
     assert torch.equal(error.state["x"], torch.full((32, 3), 8.0).double())
+
+
+def test_larger_tiles_are_stepped_together():
+    problem, streams = gaussian_problem(), Streams(6, "sampling")
+    for sampler in (ReverseDiffusion(steps=6, eta=0.5, tile=64), MALA(**CHAIN, tile=64)):
+        assert sampler.tiles(70) == 2
+        whole = sampler.sample(problem, 70, streams)
+        rows = whole.values if whole.values.shape[0] > 1 else whole.values.movedim(0, 1)
+        second = sampler.sample_tile(problem, 1, streams)
+        assert second.values.shape[0] == 64
+        assert torch.equal(rows[64:], second.values[:6])
+        assert len(rows.flatten(1).unique(dim=0)) == 70
+    with pytest.raises(NonFiniteError, match="sample 133"):
+        Explosive(tile=64).sample_tile(problem, 2, streams)
+    with pytest.raises(ValidationError, match="multiple of 32"):
+        ULA(tile=40)
 
 
 def stiff_problem(dtype: torch.dtype = torch.float32) -> InverseProblem:
