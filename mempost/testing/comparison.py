@@ -122,14 +122,14 @@ def require_means(
         what: names the distribution for the message.
         smallest_error: standard errors are at least these.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     n, k = values.shape
     values, expected = values.double(), expected.double()
     error = values.std(0) / math.sqrt(n)
     if smallest_error is not None:
         error = torch.maximum(error, smallest_error.double())
-    allowed = max(STANDARD_ERRORS, float(t.isf(FAMILY_WISE / (2 * k), n - 1)))
+    allowed = max(STANDARD_ERRORS, float(-stdtrit(n - 1, FAMILY_WISE / (2 * k))))
     difference = (values.mean(0) - expected).abs()
     excess = difference - allowed * error
     worst = int(excess.argmax())

@@ -17,8 +17,9 @@ from mempost.core.arrays import FrozenArray
 from mempost.core.errors import SpecError
 from mempost.core.noise import GaussianNoise
 from mempost.core.plugin import Plugin
-from mempost.core.prior import FittedPrior
+from mempost.core.prior import FittedPrior, Prior
 from mempost.core.problem import InverseProblem
+from mempost.core.registry import REGISTRIES
 from mempost.testing.reference import CubicOperator, DenseMixture, MatrixOperator
 
 _DOUBLE = torch.float64
@@ -120,6 +121,15 @@ def nonlinear_problem() -> InverseProblem:
     return InverseProblem(_mixture(), CubicOperator(), GaussianNoise(0.5), y)
 
 
+def memorized_problem(bandwidth: float = 0.4) -> InverseProblem:
+    """Training examples in the plane as kernel centres, or as atoms, and one datum."""
+    points = [[-1.2, 0.3], [-0.4, -0.9], [0.5, 0.8], [1.1, -0.2], [0.1, 0.1]]
+    prior = example_plugin(REGISTRIES["prior"].get("empirical_gmm"), {"bandwidth": bandwidth})
+    assert isinstance(prior, Prior)
+    fitted = prior.fit(torch.tensor(points, dtype=_DOUBLE))
+    return _problem(fitted, _matrix([[1.0, 0.5]]), [0.3], 0.6)
+
+
 PROBLEMS: dict[str, Callable[[], InverseProblem]] = {
     "mixture": mixture_problem,
     "gaussian": gaussian_problem,
@@ -128,3 +138,9 @@ PROBLEMS: dict[str, Callable[[], InverseProblem]] = {
     "separated mixture": separated_problem,
 }
 """Linear problems with exact posteriors, the most general first."""
+
+FALLBACKS: dict[str, Callable[[], InverseProblem]] = {
+    "memorized": memorized_problem,
+    "memorized atoms": lambda: memorized_problem(0.0),
+}
+"""Problems for samplers that ask for the prior of a training set, and refuse the others."""

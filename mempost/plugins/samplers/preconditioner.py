@@ -32,6 +32,7 @@ from mempost.core.plugin import Recipe
 from mempost.core.posterior import mixture_moments
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
+from mempost.core.sampler import require_finite
 from mempost.core.variants import by_name
 
 
@@ -106,7 +107,7 @@ class GaussNewton(Preconditioner):
         else:
             L = self.prior_variance**0.5 * torch.eye(problem.dimension).to(x)
         _, A = problem.linearise(x)
-        AL = A @ L
+        AL = require_finite(A @ L, "whitened Jacobian")
         upper = torch.linalg.cholesky(torch.eye(len(L)).to(x) + AL.mT @ AL).mT
         return torch.linalg.solve_triangular(upper, L.expand_as(upper), upper=True, left=False)
 

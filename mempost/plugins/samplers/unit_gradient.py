@@ -80,7 +80,7 @@ class UnitGradient(GuidanceRule):
             ascent = ascent / scaled_by.a
         if self.length == "unit":
             norm = ascent.norm(dim=-1, keepdim=True)
-            ascent = torch.where(norm > 0, ascent / norm, 0)
+            ascent = torch.where(norm == 0, 0, ascent / norm)
         return z + self.step_length * ascent
 
     def correction_calls(self, step: Step) -> int:

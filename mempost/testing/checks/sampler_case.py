@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,7 +15,7 @@ from mempost.core.progress import Progress, silent
 from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler
 from mempost.core.streams import TILE, Streams
 from mempost.testing.check import Catalogue, CheckFailedError
-from mempost.testing.examples import PROBLEMS
+from mempost.testing.examples import FALLBACKS, PROBLEMS
 
 CHECKS: Catalogue[SamplerCase] = Catalogue("sampler")
 
@@ -39,19 +40,25 @@ class SamplerCase:
         """The problems that the sampler applies to, by name."""
         if self.given_problem is not None:
             return {"given": self.given_problem}
-        found, reasons = {}, []
-        for name, make in PROBLEMS.items():
-            problem = make()
-            try:
-                self.plugin.check(problem)
-            except PluginError as error:
-                reasons.append(str(error))
-                continue
-            found[name] = problem
+        reasons: list[str] = []
+        found = self._accepted(PROBLEMS, reasons) or self._accepted(FALLBACKS, reasons)
         if not found:
             raise CheckFailedError(
                 f"It refuses every example problem ({reasons[0]}): give problem=."
             )
+        return found
+
+    def _accepted(
+        self, problems: dict[str, Callable[[], InverseProblem]], reasons: list[str]
+    ) -> dict[str, InverseProblem]:
+        found = {}
+        for name, make in problems.items():
+            problem = make()
+            try:
+                self.plugin.check(problem)
+                found[name] = problem
+            except PluginError as error:
+                reasons.append(str(error))
         return found
 
     @property
