@@ -1,4 +1,7 @@
-"""Reading YAML safely: plain data only, ``1e-3`` is a number, a repeated key is an error."""
+"""Reading YAML safely: plain data only, ``1e-3`` is a number, a repeated key is an error.
+
+Anchors, aliases and merge keys (``<<: *anchor``) are those of YAML 1.1.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # <<: *anchor
+                continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str | int | float | bool):
                 raise yaml.constructor.ConstructorError(
