@@ -93,10 +93,11 @@ class NearestNeighbour(Metric):
             if f"{name}_held_out" in columns:
                 columns[f"{name}_excess"] = columns[name] - columns[f"{name}_held_out"]
                 replicates[f"{name}_excess"] = replicates[name] - replicates[f"{name}_held_out"]
-        for name, resampled in replicates.items():
-            low, high = bootstrap.percentile_interval(resampled, self.confidence)
-            columns |= {f"{name}_low": float(low), f"{name}_high": float(high)}
-        return columns
+        with_intervals: dict[str, float] = {}
+        for name, mean in columns.items():
+            low, high = bootstrap.percentile_interval(replicates[name], self.confidence)
+            with_intervals |= {name: mean, f"{name}_low": float(low), f"{name}_high": float(high)}
+        return with_intervals
 
     def measure(self, distances: Float[Tensor, "n k"]) -> dict[str, Float[Tensor, " n"]]:
         """Ratio and memorized-or-not (0 or 1) of every query from its ascending distances."""
