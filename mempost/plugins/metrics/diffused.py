@@ -4,8 +4,8 @@ Diffusion convolves: p(z_t | y) is the law of a x under the posterior, smoothed 
 
     mean a E[x|y],    covariance a^2 Cov[x|y] + s^2 I,    cdf(g) = E[Phi((g - a x)/s) | y]  (1-D),
 
-and a draw is a draw of x with noise. Under an empirical prior these are the mixtures of N(a x_i,
-s^2 I) with the weights of the exact posterior.
+and a draw is a draw of x with noise. Under an empirical prior this is a mixture of N(a x_i, s^2 I)
+with the weights of the exact posterior.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from mempost.core.noise import NoiseLevel
 from mempost.core.posterior import Posterior
-from mempost.core.streams import Stream, Streams
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +44,3 @@ class Diffused:
         return self.posterior.expectation(
             lambda x: torch.special.ndtr((grid - self.level.a * x) / self.level.s)
         )
-
-    def sample(self, n: int, streams: Streams, stream: Stream) -> Float[Tensor, "n d"]:
-        """``n`` draws: x from ``streams``, the noise from ``stream``."""
-        return self.level.perturb(self.posterior.sample(n, streams), stream)

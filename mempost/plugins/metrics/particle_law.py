@@ -16,12 +16,14 @@ from the noise that is still on z_t.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.errors import PluginError
+from mempost.core.posterior import Posterior
 from mempost.core.result import Result
 from mempost.core.reverse import ReverseSampler, Step
 from mempost.core.streams import Streams
@@ -29,7 +31,7 @@ from mempost.plugins.metrics.diffused import Diffused
 from mempost.plugins.metrics.distances import directions, sliced_wasserstein
 from mempost.plugins.metrics.thinning import thin_rows
 
-GRID = 2001
+GRID = 501
 _STEP = 2
 """Step of the metric streams for the noise of exact draws."""
 
@@ -72,12 +74,13 @@ class ParticleLaw:
         noise = [streams.at(tile=i, step=_STEP) for i in range(2)]
         if d == 1:
             try:
-                other = self.exact.sample(len(z), streams, noise[0])
+                x = _exact_draws(self.exact.posterior, len(z), streams)
+                other = self.exact.level.perturb(x, noise[0])
                 return self._on_grid(z), self._on_grid(other)
             except PluginError:  # the posterior can be drawn from, and not integrated
                 pass
         z = thin_rows(z, draws)
-        both = self.exact.posterior.sample(2 * len(z), streams).split(len(z))
+        both = _exact_draws(self.exact.posterior, 2 * len(z), streams).split(len(z))
         y, other = (self.exact.level.perturb(x, e) for x, e in zip(both, noise))
         along = directions(d, count, streams.at(tile=2, step=_STEP)).to(z)
         weights = z.new_full((1, len(z)), 1 / len(z))
@@ -99,6 +102,12 @@ class ParticleLaw:
         """An interval that holds the exact law in one dimension."""
         mean, std = float(self.exact.mean()[0]), float(self.exact.std()[0])
         return mean - 8 * std, mean + 8 * std
+
+
+@lru_cache(maxsize=4)
+def _exact_draws(posterior: Posterior, n: int, streams: Streams) -> Float[Tensor, "n d"]:
+    """The same exact draws at every level and for every sampler."""
+    return posterior.sample(n, streams)
 
 
 def particle_laws(

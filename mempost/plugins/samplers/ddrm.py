@@ -95,6 +95,6 @@ def _observed(problem: InverseProblem) -> tuple[Spectrum, Float[Tensor, " p"]]:
     model = linear_model(problem)
     U, S, Vt = model.spectrum
     rounding = torch.finfo(S.dtype).eps * max(model.A.shape)
-    seen = S > rounding * S.max()
+    seen = S / S.max() > rounding
     U, S, Vt = U[:, seen], S[seen], Vt[seen]
     return Spectrum(U, S, Vt), (model.b @ U) / S

@@ -1,0 +1,70 @@
+"""Heat maps of p(x_t | y) over (t, x), one for every method, the exact one first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from mempost.core.errors import PluginError
+from mempost.core.figure import Figure
+from mempost.core.result import Result
+from mempost.plugins.figures import lens_panels, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+
+class LensHeatmaps(Figure):
+    """Heat maps of p(x_t | y) per method over (t, x), beside the exact law (one dimension).
+
+    A row for every point of the sweep. Densities, by histograms of the particles in the trace.
+    """
+
+    reference: str = "exact"
+    window: tuple[float, float] | None = Field(None, description="of x; null: the exact law's")
+    bins: int = Field(120, ge=10)
+    points: int = Field(6, ge=1, description="rows at most, evenly thinned over the sweep")
+
+    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+        if (d := results[0].problem.dimension) != 1:
+            raise PluginError(f"lens_heatmaps draws one dimension, found {d}")
+        groups = style.thinned(style.by_point(results), self.points)
+        rows = [lens_panels.lenses(group, self.reference) for group in groups]
+        columns = 1 + max(len(row) for row in rows)
+        figure, axes = style.panels(
+            len(rows), columns, 1.75, 1.8, extra=0.3, sharex="all", sharey="all"
+        )
+        for ax_row, row, group in zip(axes, rows, groups):
+            heat_map_row(ax_row, row, self.window, self.bins)
+            point = style.title_of(next(iter(group.values())).point)
+            ax_row[0].set_ylabel(f"{point}\n$x_t$" if point else "$x_t$")
+        for ax in axes[1:].flat:
+            ax.set_title("")
+        for ax in axes[-1]:
+            ax.set_xlabel("$t$")
+        yield "lens_heatmaps", figure
+
+
+def heat_map_row(
+    axes: Any,
+    row: Mapping[str, lens_panels.Lens],
+    window: lens_panels.Window | None,
+    bins: int,
+) -> None:
+    """The exact law and every sampler's, on the given axes; those left over are removed."""
+    first = next(iter(row.values()))
+    window = window or lens_panels.window_of(first)
+    exact = lens_panels.exact_density(first, window, bins)
+    densities = {} if exact is None else {"exact": (first.t, exact)}
+    for key, lens in row.items():
+        densities[key] = (lens.t, lens_panels.particle_density(lens, window, bins))
+    reference = next(iter(densities.values()))[1]
+    top = float(np.quantile(reference.max(0), 0.75))
+    for ax, (key, (t, density)) in zip(axes, densities.items()):
+        lens_panels.heat_map(ax, t, density, window, top)
+        lens_panels.panel_title(ax, style.sampler_label(key))
+    for ax in axes[len(densities) :]:
+        ax.remove()
