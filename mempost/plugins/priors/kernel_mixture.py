@@ -15,11 +15,12 @@ the answers are
 Differences z - a x_n are never formed for all n. Logits are a matrix product, a block of components
 at a time, and blocks are joined by a running log-sum-exp, so memory does not grow with N.
 
-Rounding. The product form of a logit is wrong by about u a^2 R^2 / v, with u the unit roundoff and
-R the radius of the centred data. Where this exceeds the accuracy that is promised (1e-5 in single
-precision, 1e-12 in double), logits are formed in double precision; where that is not enough
-either, those of the nearest components of each block are computed again from differences. The
-choice depends on the level and the data alone, never on z, so the methods compose with torch.func.
+Rounding. With u the unit roundoff and R the radius of the centred data, the product form of a logit
+is wrong by about u a R |z| / v, where |z| is about a R + s sqrt(d). Where this exceeds the
+accuracy that is promised (1e-5 in single precision, 1e-12 in double), logits are formed in double
+precision; where that is not enough either, those of the nearest components of each block are
+computed again from differences. The choice depends on the level and the data alone, never on z,
+so the methods compose with torch.func.
 
 Reference: Karras, Aittala, Aila & Laine 2022, "Elucidating the design space of diffusion-based
 generative models", appendix B.3 (the optimal denoiser of a finite training set).
@@ -100,12 +101,12 @@ class KernelMixture(MixturePrior):
         self.weights = means.new_full((n,), 1 / n) if weights is None else weights
         wide = self.weights.double()
         self._log_weights = (wide / wide.sum()).log().clamp(min=-1e30)
-        self._centre = means.mean(0, dtype=torch.float64)
-        rows = max(1, _DIFFERENCES // d)
+        blocks = means.split(max(1, _DIFFERENCES // d))
+        self._centre = sum(x.sum(0, dtype=torch.float64) for x in blocks) / n
         self._square_norms = torch.cat(
-            [(x.double() - self._centre).square().sum(-1) for x in means.split(rows)]
+            [(x.double() - self._centre).square().sum(-1) for x in blocks]
         )
-        self._square_radius = float(self._square_norms.max())
+        self._radius = math.sqrt(float(self._square_norms.max()))
 
     # -- answers ------------------------------------------------------------------------------
 
@@ -169,11 +170,11 @@ class KernelMixture(MixturePrior):
         return torch.softmax(logits, -1).to(z.dtype)
 
     def factor_product(self, index: Tensor, v: Tensor, transpose: bool = False) -> Tensor:
-        """H v with the bandwidth h."""
+        """The product h v."""
         return self.bandwidth * v
 
     def factor_solve(self, index: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """V / h and d log h; refused for h = 0."""
+        """The quotient v / h and d log h; refused for h = 0."""
         if self.bandwidth == 0:
             raise PluginError("bandwidth 0 leaves atoms, whose covariances have no inverse")
         log_det = self.dimension * math.log(self.bandwidth)
@@ -202,13 +203,13 @@ class KernelMixture(MixturePrior):
         """Shift z and choose the precision that the level asks for."""
         a, s, wide = a.double(), s.double(), z.double()
         v = a**2 * self.bandwidth**2 + s**2
-        gain = _largest(a**2 / v)
-        if gain == math.inf:
+        if _known(v.amin()) == 0:
             raise PluginError(
                 "bandwidth 0 leaves atoms, which have no density, score or denoiser at s = 0; "
                 "take a positive bandwidth or noise level"
             )
-        amplified = math.inf if gain is None else gain * self._square_radius
+        reach = a * self._radius
+        amplified = _known((reach * (reach + s * math.sqrt(self.dimension)) / v).amax(), math.inf)
         accuracy = _ACCURACY.get(z.dtype, 1e-5)
         enough = _unit_roundoff(z.dtype) * amplified <= accuracy
         differences = _unit_roundoff(torch.float64) * amplified > accuracy
@@ -281,9 +282,9 @@ def _unit_roundoff(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).eps / 2
 
 
-def _largest(value: Tensor) -> float | None:
-    """The largest entry; None under a vmap over it, where it cannot be known."""
+def _known(value: Tensor, otherwise: float = math.nan) -> float:
+    """The number that a tensor holds; ``otherwise`` under a vmap over it, which hides it."""
     try:
-        return float(value.detach().amax())
+        return float(value.detach())
     except RuntimeError:
-        return None
+        return otherwise
