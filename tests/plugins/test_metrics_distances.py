@@ -32,8 +32,10 @@ def points(pairs: list[tuple[float, int]]) -> tuple[torch.Tensor, torch.Tensor]:
     return x, w / w.sum()
 
 
-def uniform(x: torch.Tensor) -> torch.Tensor:
-    return x.new_full((1, len(x)), 1 / len(x))
+def pooled(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points of both sets, and weights 1/n and -1/m."""
+    w = torch.cat([x.new_full((len(x),), 1 / len(x)), y.new_full((len(y),), -1 / len(y))])
+    return torch.cat([x, y]), w[None]
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -45,35 +47,42 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_line_equals_scipy(a: list[tuple[float, int]], b: list[tuple[float, int]]) -> None:
     (x, u), (y, v) = points(a), points(b)
     weights = {"u_weights": u.numpy(), "v_weights": v.numpy()}
-    found = distances.wasserstein_1d(x, y, u[None], v[None])
+    z, w = torch.cat([x, y])[:, None], torch.cat([u, -v])[None]
+    found = distances.sliced_wasserstein(z, w, torch.ones(1, 1).double())
     expected = scipy.stats.wasserstein_distance(x.numpy(), y.numpy(), **weights)
     assert float(found) == pytest.approx(expected, abs=1e-12)
-    found = distances.energy(x[:, None], y[:, None], u[None], v[None])
+    found = distances.squared_energy_distance(z, w)
     expected = scipy.stats.energy_distance(x.numpy(), y.numpy(), **weights)
     assert float(found) == pytest.approx(expected**2, abs=1e-6)  # sqrt of rounded zeros
 
 
 def test_replicates_are_separate() -> None:
-    x, y = normal(7, 2), normal(5, 2, seed=1) + 1
-    u = torch.softmax(normal(3, 7, seed=2), -1)
-    v = torch.softmax(normal(3, 5, seed=3), -1)
-    directions = distances.directions(2, 8, Streams(0, "metric").at())
+    z = normal(12, 2)
+    w = torch.softmax(normal(3, 12, seed=2), -1) - torch.softmax(normal(3, 12, seed=3), -1)
+    along = distances.directions(2, 8, Streams(0, "metric").at())
     for statistic in (
-        distances.energy,
-        lambda *a: distances.squared_mmd(*a, 1.5),
-        lambda *a: distances.sliced_wasserstein(*a, directions),
+        distances.squared_energy_distance,
+        lambda z, w: distances.squared_mmd(z, w, 1.5),
+        lambda z, w: distances.sliced_wasserstein(z, w, along),
     ):
-        together = statistic(x, y, u, v)
-        alone = torch.cat([statistic(x, y, u[i : i + 1], v[i : i + 1]) for i in range(3)])
-        torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-14)
+        alone = torch.cat([statistic(z, w[i : i + 1]) for i in range(3)])
+        torch.testing.assert_close(statistic(z, w), alone, rtol=1e-12, atol=1e-14)
+
+
+def test_quadratic_form_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    z, w = normal(30, 3), normal(4, 30, seed=1)
+    expected = -torch.einsum("ri,rj,ij->r", w, w, torch.cdist(z, z))
+    monkeypatch.setattr(distances, "_BLOCK", 200)
+    found = distances.squared_energy_distance(z, w)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("d", [1, 2, 3, 20])
 def test_sliced_wasserstein_of_two_points(d: int) -> None:
     """|x - y| E|u_1|, with E|u_1| = Gamma(d/2) / (sqrt(pi) Gamma((d+1)/2))."""
-    directions = distances.directions(d, 20_000, Streams(0, "metric").at())
+    along = distances.directions(d, 20_000, Streams(0, "metric").at())
     x, y = torch.zeros(1, d).double(), torch.full((1, d), 3.0).double()
-    found = float(distances.sliced_wasserstein(x, y, uniform(x), uniform(y), directions))
+    found = float(distances.sliced_wasserstein(*pooled(x, y), along))
     mean = math.exp(math.lgamma(d / 2) - math.lgamma((d + 1) / 2)) / math.sqrt(math.pi)
     error = math.sqrt(max(0, 1 / d - mean**2) / 20_000) if d > 2 else 1e-8
     expected = 3 * math.sqrt(d)
@@ -85,7 +94,7 @@ def test_energy_distance_of_normals() -> None:
     n, shift = 4000, 1.0
     levels = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     x = torch.special.ndtri(levels)[:, None]
-    found = float(distances.energy(x, x + shift, uniform(x), uniform(x)))
+    found = float(distances.squared_energy_distance(*pooled(x, x + shift)))
 
     def folded(mu: float) -> float:
         s = math.sqrt(2)
@@ -101,7 +110,7 @@ def test_mmd_of_normals(d: int) -> None:
     n, h = 4000, 1.3
     x, y = normal(n, d), normal(n, d, seed=1)
     y[:, 0] += 1.0
-    found = float(distances.squared_mmd(x, y, uniform(x), uniform(y), h))
+    found = float(distances.squared_mmd(*pooled(x, y), h))
     peak = (h**2 / (h**2 + 2)) ** (d / 2)
     expected = 2 * peak * (1 - math.exp(-1 / (2 * (h**2 + 2))))
     # the mean of n bounded terms, and 1/n from the diagonal

@@ -1,9 +1,10 @@
 """What the distances to the exact answer share: draws, intervals and the Monte-Carlo floor.
 
 A distance between two finite sets of draws is not zero even if both are exact. So every distance
-comes with the distance between two independent exact sets of the same sizes: ``_null`` is the mean
-over replicates and ``_null_high`` their 95 % quantile. A sampler whose distance is below the latter
-cannot be told from the exact one.
+comes with the distance between two exact sets of the same sizes, over random splits of exact draws:
+``_null`` is the mean and ``_null_high`` the 95 % quantile. Independent draws whose distance is
+below the latter cannot be told from exact ones; draws of a Markov chain count for less than their
+number and may lie above it though their distribution is exact.
 
 The interval resamples both sets (whole chains of an MCMC sampler). Resampling adds the noise of a
 second drawing to the distance; its mean excess is subtracted before the percentiles are taken.
@@ -12,7 +13,6 @@ second drawing to the distance; its mean excess is subtracted before the percent
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -25,10 +25,8 @@ from mempost.core.result import Result
 from mempost.core.streams import Stream
 from mempost.plugins.metrics import bootstrap
 from mempost.plugins.metrics.coordinates import CoordinateSystem, in_coordinates
+from mempost.plugins.metrics.distances import Statistic
 from mempost.plugins.metrics.thinning import thin, thin_rows
-
-Statistic = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""Distance (or its square) of x (n, d) and y (m, d) under weights (replicates, n or m)."""
 
 
 class DistanceToExact(Metric):
@@ -44,8 +42,7 @@ class DistanceToExact(Metric):
     draws: int = Field(1000, ge=2, description="draws compared at most, evenly thinned")
     coordinates: CoordinateSystem = "raw"
     confidence: float = Field(0.95, gt=0, lt=1)
-    resamples: int = Field(200, ge=10)
-    null_replicates: int = Field(20, ge=1)
+    resamples: int = Field(200, ge=10, description="for the interval, and splits for the null")
 
     @abstractmethod
     def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> Statistic | None:
@@ -57,33 +54,29 @@ class DistanceToExact(Metric):
     def evaluate(self, result: Result) -> dict[str, float]:
         samples = thin(result.samples, self.draws)
         chains, draws = samples.values.shape[:2]
-        n = len(samples)
-        exact, others = self._exact_sets(result, n)
-        x = in_coordinates(samples.flat.double(), self.coordinates, result)
-        y = in_coordinates(exact, self.coordinates, result)
-        streams = result.streams
-        statistic = self.statistic(y, streams.at(tile=3, step=bootstrap.STEP))
+        exact, more = self._exact_draws(result, len(samples))
+        x, y, pool = (
+            in_coordinates(z.double(), self.coordinates, result)
+            for z in (samples.flat, exact, torch.cat([exact, more]))
+        )
+        n, m, r = len(x), len(y), self.resamples
+        streams = [result.streams.at(tile=k, step=bootstrap.STEP) for k in range(4)]
+        statistic = self.statistic(y, streams[3])
         if statistic is None:
             return {}
 
-        def distance(a: Tensor) -> Tensor:
-            return statistic(a, y, _uniform(a), _uniform(y))[0]
-
-        u = bootstrap.resampling_counts(
-            chains, draws, self.resamples, streams.at(tile=0, step=bootstrap.STEP)
-        )
-        v = bootstrap.resampling_counts(
-            1, len(y), self.resamples, streams.at(tile=1, step=bootstrap.STEP)
-        )
-        value = distance(x)
-        replicates = statistic(x, y, u.to(x.device) / len(x), v.to(x.device) / len(y))
+        z = torch.cat([x, y])
+        u = bootstrap.resampling_counts(chains, draws, r, streams[0]) / n
+        v = bootstrap.resampling_counts(1, m, r, streams[1]) / m
+        value = statistic(z, _signs(n, m).to(z))[0]
+        replicates = statistic(z, torch.cat([u, -v], 1).to(z))
         low, high = bootstrap.percentile_interval(
             replicates - (replicates.mean() - value), self.confidence
         )
-        null = torch.stack(
-            [distance(in_coordinates(other, self.coordinates, result)) for other in others]
+        splits = torch.stack(
+            [_signs(m, len(more))[0, streams[2].permutation(len(pool))] for _ in range(r)]
         )
-        null = self._root(null)
+        null = self._root(statistic(pool, splits.to(pool)))
         columns = {"": self._root(value), "_low": self._root(low), "_high": self._root(high)}
         columns |= {"_null": null.mean(), "_null_high": torch.quantile(null, 0.95)}
         return {self.column + suffix: float(number) for suffix, number in columns.items()}
@@ -92,17 +85,17 @@ class DistanceToExact(Metric):
         value = value.clamp(min=0)
         return value.sqrt() if self.squared else value
 
-    def _exact_sets(self, result: Result, n: int) -> tuple[Tensor, list[Tensor]]:
-        """Exact draws to compare with, and independent sets of n draws for the null."""
+    def _exact_draws(self, result: Result, n: int) -> tuple[Tensor, Tensor]:
+        """Exact draws to compare with, and n more (fewer if the reference only draws)."""
         reference = result.sibling(self.reference)
-        posterior = reference.posterior
-        if posterior is not None:
-            total = self.draws + self.null_replicates * n
-            exact = posterior.sample(total, result.streams).double()
-            return exact[: self.draws], list(exact[self.draws :].split(n))
-        first, second = reference.samples.flat.double().tensor_split(2)
-        return thin_rows(first, self.draws), [thin_rows(second, n)]
+        if reference.posterior is not None:
+            drawn = reference.posterior.sample(self.draws + n, result.streams)
+            return drawn[: self.draws], drawn[self.draws :]
+        first, second = reference.samples.flat.tensor_split(2)
+        return thin_rows(first, self.draws), thin_rows(second, n)
 
 
-def _uniform(x: Tensor) -> Tensor:
-    return x.new_full((1, len(x)), 1 / len(x))
+def _signs(n: int, m: int) -> Float[Tensor, "1 n+m"]:
+    """Weights 1/n of the first n points, -1/m of the other m."""
+    ones = torch.ones(1, n + m, dtype=torch.float64)
+    return torch.cat([ones[:, :n] / n, -ones[:, n:] / m], 1)

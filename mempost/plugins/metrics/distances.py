@@ -1,15 +1,17 @@
 """Distances between two weighted sets of points, for many weightings at once.
 
-Points x_i with weights u_i and y_j with weights v_j, both summing to one, are compared as measures.
-Weights have a leading axis of replicates: the expensive part, sorting or pairwise distances, is
-done once and serves every bootstrap replicate.
+Points z_i carry signed weights w_i: the positive ones sum to 1 and make one measure, the negative
+ones sum to -1 and make the other.
 
-    sliced W1         mean over directions of int |F_x(t) - F_y(t)| dt of the projections
-    energy distance   2 E|x - y| - E|x - x'| - E|y - y'|                  (squared)
-    MMD               E k(x, x') + E k(y, y') - 2 E k(x, y)               (squared)
+    sliced W1         mean over directions of int |sum of w_i with z_i up to t| dt, projected
+    energy distance   2 E|x - y| - E|x - x'| - E|y - y'| = -sum_ij w_i w_j |z_i - z_j|     (squared)
+    MMD               sum_ij w_i w_j k(z_i, z_j)                                           (squared)
 
-The expectations run over all pairs, a point with itself included, so that the last two are
-nonnegative and zero for equal measures.
+The last two are nonnegative, and zero for equal measures. Weights have a leading axis of
+replicates: the expensive part, sorting or pairwise distances, is done once and serves all of them.
+
+References: Szekely & Rizzo 2013, "Energy statistics"; Gretton et al. 2012, "A kernel two-sample
+test".
 """
 
 from __future__ import annotations
@@ -26,15 +28,8 @@ from mempost.plugins.metrics.pairwise import squared_distances
 
 _BLOCK = 2**23
 
-
-def wasserstein_1d(
-    x: Float[Tensor, " n"],
-    y: Float[Tensor, " m"],
-    u: Float[Tensor, "replicates n"],
-    v: Float[Tensor, "replicates m"],
-) -> Float[Tensor, " replicates"]:
-    """int |F_x(t) - F_y(t)| dt, the Wasserstein-1 distance on the line."""
-    return _area_between(torch.cat([x, y]), torch.cat([u, -v], dim=1).T.contiguous())
+Statistic = Callable[[Tensor, Tensor], Tensor]
+"""A distance (or its square): points z (n, d), weights w (replicates, n) -> (replicates,)."""
 
 
 def directions(d: int, count: int, stream: Stream) -> Float[Tensor, "count d"]:
@@ -53,60 +48,42 @@ def directions(d: int, count: int, stream: Stream) -> Float[Tensor, "count d"]:
 
 
 def sliced_wasserstein(
-    x: Float[Tensor, "n d"],
-    y: Float[Tensor, "m d"],
-    u: Float[Tensor, "replicates n"],
-    v: Float[Tensor, "replicates m"],
-    along: Float[Tensor, "count d"],
+    z: Float[Tensor, "n d"], w: Float[Tensor, "replicates n"], along: Float[Tensor, "count d"]
 ) -> Float[Tensor, " replicates"]:
     """Mean Wasserstein-1 distance of the projections on the directions ``along``."""
-    weights = torch.cat([u, -v], dim=1).T.contiguous()
-    projections = torch.cat([x, y]) @ along.T
-    return torch.stack([_area_between(t, weights) for t in projections.unbind(1)]).mean(0)
+    weights = w.T.contiguous()
+
+    def area_between(t: Tensor) -> Tensor:
+        ordered, order = t.sort()
+        return ordered.diff() @ weights[order].cumsum(0)[:-1].abs()
+
+    return torch.stack([area_between(t) for t in (z @ along.T).unbind(1)]).mean(0)
 
 
-def _area_between(
-    t: Float[Tensor, " points"], weights: Float[Tensor, "points replicates"]
+def squared_energy_distance(
+    z: Float[Tensor, "n d"], w: Float[Tensor, "replicates n"]
 ) -> Float[Tensor, " replicates"]:
-    """int |sum of weights up to t| dt."""
-    ordered, order = t.sort()
-    return ordered.diff() @ weights[order].cumsum(0)[:-1].abs()
-
-
-def energy(
-    x: Float[Tensor, "n d"],
-    y: Float[Tensor, "m d"],
-    u: Float[Tensor, "replicates n"],
-    v: Float[Tensor, "replicates m"],
-) -> Float[Tensor, " replicates"]:
-    """Squared energy distance (Szekely & Rizzo 2013)."""
-    return -_quadratic_form(x, y, u, v, torch.sqrt)
+    """Squared energy distance."""
+    return -_quadratic_form(z, w, torch.sqrt)
 
 
 def squared_mmd(
-    x: Float[Tensor, "n d"],
-    y: Float[Tensor, "m d"],
-    u: Float[Tensor, "replicates n"],
-    v: Float[Tensor, "replicates m"],
-    bandwidth: float,
+    z: Float[Tensor, "n d"], w: Float[Tensor, "replicates n"], bandwidth: float
 ) -> Float[Tensor, " replicates"]:
     """Squared maximum mean discrepancy, k(x, y) = exp(-|x - y|^2 / (2 bandwidth^2))."""
-    return _quadratic_form(x, y, u, v, lambda sq: torch.exp(sq / (-2 * bandwidth**2)))
+    return _quadratic_form(z, w, lambda squared: torch.exp(squared / (-2 * bandwidth**2)))
 
 
 def median_distance(y: Float[Tensor, "m d"]) -> float:
     """Median distance between different points: the usual bandwidth of a Gaussian kernel."""
-    i, j = torch.triu_indices(len(y), len(y), offset=1)
+    i, j = torch.triu_indices(len(y), len(y), offset=1, device=y.device)
     return float(squared_distances(y, y)[i, j].median().sqrt())
 
 
-def _quadratic_form(
-    x: Tensor, y: Tensor, u: Tensor, v: Tensor, kernel: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """sum_ij w_i w_j k(z_i, z_j) over the pooled points z = (x, y) with weights w = (u, -v)."""
-    z, w = torch.cat([x, y]), torch.cat([u, -v], dim=1)
+def _quadratic_form(z: Tensor, w: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
+    """sum_ij w_i w_j kernel(|z_i - z_j|^2)."""
     total = w.new_zeros(len(w))
-    for rows in torch.arange(len(z), device=z.device).split(max(1, _BLOCK // len(z))):
-        gram = kernel(squared_distances(z[rows], z))
-        total += ((w[:, rows] @ gram) * w).sum(1)
+    size = max(1, _BLOCK // len(z))
+    for rows, weights in zip(z.split(size), w.split(size, dim=1), strict=True):
+        total += ((weights @ kernel(squared_distances(rows, z))) * w).sum(1)
     return total

@@ -10,7 +10,7 @@ from torch import Tensor
 from mempost.core.plugin import Reference
 from mempost.core.streams import Stream
 from mempost.plugins.metrics import distances
-from mempost.plugins.metrics.distance_to_exact import DistanceToExact, Statistic
+from mempost.plugins.metrics.distance_to_exact import DistanceToExact
 
 
 class EnergyDistance(DistanceToExact):
@@ -31,5 +31,5 @@ class EnergyDistance(DistanceToExact):
         ),
     )
 
-    def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> Statistic:
-        return distances.energy
+    def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> distances.Statistic:
+        return distances.squared_energy_distance

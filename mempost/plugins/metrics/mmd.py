@@ -11,7 +11,7 @@ from torch import Tensor
 from mempost.core.plugin import Reference
 from mempost.core.streams import Stream
 from mempost.plugins.metrics import distances
-from mempost.plugins.metrics.distance_to_exact import DistanceToExact, Statistic
+from mempost.plugins.metrics.distance_to_exact import DistanceToExact
 
 
 class MaximumMeanDiscrepancy(DistanceToExact):
@@ -38,12 +38,12 @@ class MaximumMeanDiscrepancy(DistanceToExact):
         None, gt=0, description="of the kernel; null: median distance of the exact draws"
     )
 
-    def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> Statistic | None:
+    def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> distances.Statistic | None:
         bandwidth = self.bandwidth or distances.median_distance(exact)
         if bandwidth == 0:
             return None
 
-        def distance(x: Tensor, y: Tensor, u: Tensor, v: Tensor) -> Tensor:
-            return distances.squared_mmd(x, y, u, v, bandwidth)
+        def distance(z: Tensor, w: Tensor) -> Tensor:
+            return distances.squared_mmd(z, w, bandwidth)
 
         return distance

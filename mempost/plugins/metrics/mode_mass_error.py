@@ -3,7 +3,7 @@
     error = 1/2 sum_n |mass_n - mass_n^exact|
 
 is the mass that sits on the wrong components, in [0, 1]. Masses that are means of responsibilities
-over n draws carry Monte-Carlo error: the null is the error of n exact draws.
+over n draws carry Monte-Carlo error: the null is the error of n exact draws, by the bootstrap.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ class ModeMassError(Metric):
     reference: str = "exact"
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(200, ge=10)
-    null_replicates: int = Field(20, ge=1)
 
     def evaluate(self, result: Result) -> dict[str, float]:
         reference, prior = result.sibling(self.reference), result.problem.prior
@@ -43,20 +42,22 @@ class ModeMassError(Metric):
 
         x = result.samples.flat
         chains, draws = result.samples.values.shape[:2]
-        stream = result.streams.at(tile=0, step=bootstrap.STEP)
-        counts = bootstrap.resampling_counts(chains, draws, self.resamples, stream)
-        memberships = responsibilities(prior, x)
-        replicates = _misplaced(counts.to(memberships) @ memberships / len(x), exact)
-        centred = replicates - replicates.mean() + columns["mode_mass_error"]
+
+        def means(z: Tensor, chains: int, draws: int, tile: int) -> tuple[Tensor, Tensor]:
+            """Mean responsibilities of draws z, and of their resamples."""
+            stream = result.streams.at(tile=tile, step=bootstrap.STEP)
+            counts = bootstrap.resampling_counts(chains, draws, self.resamples, stream)
+            memberships = responsibilities(prior, z)
+            return memberships.mean(0), counts.to(memberships) @ memberships / len(z)
+
+        errors = _misplaced(means(x, chains, draws, tile=0)[1], exact)
+        centred = errors - errors.mean() + columns["mode_mass_error"]
         low, high = bootstrap.percentile_interval(centred.clamp(0, 1), self.confidence)
         columns |= {"mode_mass_error_low": float(low), "mode_mass_error_high": float(high)}
-
         if reference.posterior is not None:
-            draws_of_exact = reference.posterior.sample(
-                self.null_replicates * len(x), result.streams
-            )
-            null = responsibilities(prior, draws_of_exact)
-            null = _misplaced(null.unflatten(0, (self.null_replicates, len(x))).mean(1), exact)
+            drawn = reference.posterior.sample(len(x), result.streams)
+            mean, resampled = means(drawn, 1, len(x), tile=1)
+            null = _misplaced(resampled, mean)
             columns["mode_mass_error_null"] = float(null.mean())
             columns["mode_mass_error_null_high"] = float(torch.quantile(null, 0.95))
         return columns

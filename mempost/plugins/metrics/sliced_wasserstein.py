@@ -11,7 +11,7 @@ from torch import Tensor
 from mempost.core.plugin import Reference
 from mempost.core.streams import Stream
 from mempost.plugins.metrics import distances
-from mempost.plugins.metrics.distance_to_exact import DistanceToExact, Statistic
+from mempost.plugins.metrics.distance_to_exact import DistanceToExact
 
 
 class SlicedWasserstein(DistanceToExact):
@@ -33,10 +33,10 @@ class SlicedWasserstein(DistanceToExact):
 
     directions: int = Field(64, ge=1)
 
-    def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> Statistic:
+    def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> distances.Statistic:
         along = distances.directions(exact.shape[1], self.directions, stream).to(exact.device)
 
-        def distance(x: Tensor, y: Tensor, u: Tensor, v: Tensor) -> Tensor:
-            return distances.sliced_wasserstein(x, y, u, v, along)
+        def distance(z: Tensor, w: Tensor) -> Tensor:
+            return distances.sliced_wasserstein(z, w, along)
 
         return distance
