@@ -1,0 +1,39 @@
+"""Where sources and receivers are: positions (x, z) in km, listed or equally spaced on a line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BeforeValidator, Field
+
+from mempost.core.arrays import FrozenArray, Matrix
+from mempost.core.plugin import Recipe
+
+
+class Line(Recipe):
+    """Equally spaced positions from ``start`` to ``stop``, both included (km)."""
+
+    start: tuple[float, float]
+    stop: tuple[float, float]
+    number: int = Field(ge=1, le=100_000)
+
+    def positions(self) -> FrozenArray:
+        """Positions (number, 2)."""
+        return FrozenArray(np.linspace(self.start, self.stop, self.number))
+
+
+def _line(value: Any) -> Any:
+    return Line.model_validate(value).positions() if isinstance(value, dict) else value
+
+
+Positions = Annotated[
+    Matrix,
+    BeforeValidator(_line, json_schema_input_type=Line | list[tuple[float, float]]),
+]
+"""Positions (n, 2) in km, given as rows or as ``{start: [x, z], stop: [x, z], number: n}``."""
+
+
+def line(start: tuple[float, float], stop: tuple[float, float], number: int) -> FrozenArray:
+    """Equally spaced positions (number, 2)."""
+    return Line(start=start, stop=stop, number=number).positions()

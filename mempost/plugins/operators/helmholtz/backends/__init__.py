@@ -1,0 +1,32 @@
+"""Backends: sparse direct solvers behind one protocol (analyse, factor, solve).
+
+    analysis = backend.analyse(layout, dtype)     once for a grid and a stencil; remembered
+    factors = analysis.factor(bands)              once a model
+    u = factors.solve(b)                          all right-hand sides in one call
+
+Matrices are complex-symmetric. They arrive as bands on a grid (see `bands`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from mempost.core.variants import by_name
+from mempost.plugins.operators.helmholtz.backends.batched import Batched
+from mempost.plugins.operators.helmholtz.backends.pardiso import Pardiso
+from mempost.plugins.operators.helmholtz.backends.superlu import SuperLU
+
+Backend = Annotated[
+    SuperLU | Pardiso | Batched,
+    Field(discriminator="type"),
+    BeforeValidator(
+        by_name,
+        json_schema_input_type=Literal["superlu", "pardiso", "batched"]
+        | SuperLU
+        | Pardiso
+        | Batched,
+    ),
+]
+"""A backend in a spec: ``superlu``, ``pardiso``, or ``{type: batched, refinement: 1}``."""

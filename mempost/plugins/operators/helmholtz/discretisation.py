@@ -1,0 +1,126 @@
+"""The discrete operator at one frequency, A(w) = K + (M W + W M)/2, as a function of w.
+
+    w = omega^2 s_x s_z m,      A_ij = K_ij + M_ij (w_i + w_j)/2,
+    (dA/dw . v) u = (M (v u) + v M u)/2.
+
+K, M and the factor omega^2 s_x s_z do not depend on the model; they are built once for each grid,
+stencil and frequency.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from mempost.plugins.operators.helmholtz.bands import Offset, apply, shifted
+from mempost.plugins.operators.helmholtz.grid import Grid
+from mempost.plugins.operators.helmholtz.pml import node_positions, stretch
+from mempost.plugins.operators.helmholtz.stencils import STENCILS, Stencil, StencilName
+from mempost.plugins.operators.tables import table
+
+
+@dataclass(frozen=True)
+class Discretisation:
+    """Grid, stencil and absorbing layers at one frequency.
+
+    Attributes:
+        grid: nodes and layers.
+        name: of the stencil.
+        frequency: Hz.
+        sigma_max: damping at the rim of the layers, 1/s.
+    """
+
+    grid: Grid
+    name: StencilName
+    frequency: float
+    sigma_max: float
+
+    @property
+    def stencil(self) -> Stencil:
+        return STENCILS[self.name]
+
+    @property
+    def omega(self) -> float:
+        """Angular frequency, 1/s."""
+        return 2 * math.pi * self.frequency
+
+    @property
+    def offsets(self) -> tuple[Offset, ...]:
+        """Nodes that A couples."""
+        return self.stencil.offsets
+
+    def density(self, m: Float[Tensor, "batch n_x n_z"]) -> Complex[Tensor, "batch N_x N_z"]:
+        """w of squared slowness m."""
+        return self.density_factor(m) * self.grid.pad(m)
+
+    def density_factor(self, like: Tensor) -> Complex[Tensor, "N_x N_z"]:
+        """omega^2 s_x s_z, complex in the precision of ``like``."""
+        return _density_factor(self, dtype=like.dtype.to_complex(), device=like.device)
+
+    def squared_slowness(
+        self, w: Complex[Tensor, "batch N_x N_z"]
+    ) -> Float[Tensor, "batch n_x n_z"]:
+        """m in the model, where s = 1."""
+        return self.grid.interior(w).real / self.omega**2
+
+    def matrix(self, w: Complex[Tensor, "batch N_x N_z"]) -> Complex[Tensor, "batch o N_x N_z"]:
+        """Bands of A."""
+        stiffness = _stiffness(self, dtype=w.dtype, device=w.device)
+        mass = _half_mass(self, dtype=w.dtype.to_real(), device=w.device)
+        neighbours = torch.stack(shifted(w, self.offsets), -3)
+        return stiffness + mass * (w.unsqueeze(-3) + neighbours)
+
+    def mass(self, u: Complex[Tensor, "... N_x N_z"]) -> Complex[Tensor, "... N_x N_z"]:
+        """M u."""
+        offsets = self.stencil.mass_offsets
+        if len(offsets) == 1:
+            return u
+        bands = _mass(self, dtype=u.dtype.to_real(), device=u.device)
+        return apply(bands, offsets, u)
+
+    def reading(self, w: Complex[Tensor, "..."]) -> Complex[Tensor, "..."] | float:
+        """The diagonal of E = I - e h^2 W."""
+        e = self.stencil.reading
+        return 1.0 if e == 0 else 1 - e * self.grid.spacing**2 * w
+
+    def expected_error(self, slowness: float, distance: float) -> float:
+        """Relative error of data after ``distance`` km, k distance c (k h)^p, along the axes."""
+        k = self.omega * slowness
+        error = self.stencil.dispersion * (k * self.grid.spacing) ** self.stencil.order
+        return k * distance * error
+
+    def points_per_wavelength(self, slowness: float) -> float:
+        """Nodes in a wavelength."""
+        return 1 / (slowness * self.frequency * self.grid.spacing)
+
+
+@table
+def _density_factor(d: Discretisation) -> np.ndarray:
+    s_x, s_z = (
+        stretch(axis, d.frequency, d.sigma_max, node_positions(axis)) for axis in d.grid.axes
+    )
+    return d.omega**2 * np.multiply.outer(s_x, s_z)
+
+
+@table
+def _stiffness(d: Discretisation) -> np.ndarray:
+    return d.stencil.stiffness(d.grid, d.frequency, d.sigma_max)
+
+
+@table
+def _mass(d: Discretisation) -> np.ndarray:
+    return d.stencil.mass(d.grid)
+
+
+@table
+def _half_mass(d: Discretisation) -> np.ndarray:
+    """M/2 on the bands of A."""
+    bands = np.zeros((len(d.offsets), *d.grid.padded_shape))
+    for offset, band in zip(d.stencil.mass_offsets, d.stencil.mass(d.grid), strict=True):
+        bands[d.offsets.index(offset)] = band / 2
+    return bands

@@ -1,0 +1,182 @@
+"""Frequency-domain acoustic waves: squared slowness m = 1/v^2 to pressure at receivers.
+
+    Laplacian u + omega^2 m u = f        (time dependence exp(-i omega t), waves leave the model)
+
+with a point source f = delta(x - x_s) for each source, so that u = -(i/4) H_0^(1)(k r) in a
+homogeneous medium. Data are u at the receivers, for each frequency and source. The model is
+continued beyond its edge into absorbing layers, and derivatives account for that.
+
+The Jacobian is the adjoint-state one: d = R E A(m)^-1 E R_s^T, A complex-symmetric, and one
+factorisation a model and frequency serves fields, adjoints, tangents and the whole Jacobian.
+
+References: Plessix 2006, "A review of the adjoint-state method for computing the gradient of a
+functional with geophysical applications"; Virieux & Operto 2009, "An overview of full-waveform
+inversion in exploration geophysics".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Self
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Float
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from mempost.core.operator import ForwardOperator, Shape
+from mempost.core.plugin import Reference
+from mempost.plugins.operators.helmholtz import interpolation
+from mempost.plugins.operators.helmholtz.acquisition import Positions, line
+from mempost.plugins.operators.helmholtz.backends import Backend
+from mempost.plugins.operators.helmholtz.backends.superlu import SuperLU
+from mempost.plugins.operators.helmholtz.discretisation import Discretisation
+from mempost.plugins.operators.helmholtz.grid import Grid, Side
+from mempost.plugins.operators.helmholtz.interpolation import Points
+from mempost.plugins.operators.helmholtz.reciprocity import jacobian_products
+from mempost.plugins.operators.helmholtz.solve import Factorisation, Solve
+from mempost.plugins.operators.helmholtz.stencils import StencilName
+
+Frequency = Annotated[float, Field(gt=0)]
+
+
+class Helmholtz(ForwardOperator):
+    """Acoustic waves at given frequencies: squared slowness (s^2/km^2) to complex data.
+
+    Models have shape (n_x, n_z) and data (frequency, source, receiver). Positions are (x, z) in
+    km from the upper left corner of the model, z downwards, anywhere inside; nodes are at the
+    centres of cells. float32 models give complex64 data, float64 models complex128. The defaults
+    are a square of 2 km with 15 sources near its top and 196 receivers near its bottom.
+    """
+
+    tags: ClassVar[frozenset[str]] = frozenset({"complex"})
+    references: ClassVar[tuple[Reference, ...]] = (
+        Reference(
+            "plessix2006review",
+            "Plessix, R.-E.",
+            "A review of the adjoint-state method for computing the gradient of a functional "
+            "with geophysical applications",
+            2006,
+            "https://doi.org/10.1111/j.1365-246X.2006.02978.x",
+        ),
+        Reference(
+            "virieux2009overview",
+            "Virieux, Jean and Operto, Stephane",
+            "An overview of full-waveform inversion in exploration geophysics",
+            2009,
+            "https://doi.org/10.1190/1.3238367",
+        ),
+    )
+    shape: tuple[Annotated[int, Field(ge=4)], Annotated[int, Field(ge=4)]] = Field(
+        (50, 50), description="nodes of the model, (n_x, n_z)"
+    )
+    spacing: float = Field(0.04, gt=0, description="distance of nodes in km")
+    frequencies: tuple[Frequency, ...] = Field((6.0,), min_length=1, description="Hz")
+    sources: Positions = Field(
+        line((0.025, 0.025), (1.975, 0.025), 15),
+        description="positions (x, z) in km: rows, or {start, stop, number}",
+    )
+    receivers: Positions = Field(
+        line((0.025, 1.975), (1.975, 1.975), 196),
+        description="positions (x, z) in km: rows, or {start, stop, number}",
+    )
+    stencil: StencilName = Field(
+        "compact", description="compact (fourth order) or five_point (second order)"
+    )
+    pml_width: float = Field(0.3, gt=0, description="width of the absorbing layers in km")
+    pml_max: float = Field(200.0, gt=0, description="damping at their rim in 1/s")
+    free_surface: tuple[Side, ...] = Field(
+        (), max_length=3, description="sides with vanishing pressure instead of a layer"
+    )
+    backend: Backend = Field(SuperLU(), description="superlu, pardiso or batched")
+
+    @model_validator(mode="after")
+    def _positions_inside(self) -> Self:
+        extent = np.array(self.grid.extent)
+        for name in ("sources", "receivers"):
+            positions = getattr(self, name).numpy()
+            if positions.shape[1] != 2:
+                raise ValueError(f"{name} should be pairs (x, z), found shape {positions.shape}")
+            outside = ((positions < 0) | (positions > extent)).any(1)
+            if outside.any():
+                k = int(outside.argmax())
+                x, z = positions[k]
+                raise ValueError(
+                    f"{name}[{k}] at ({x:g}, {z:g}) km lies outside the model, which covers "
+                    f"[0, {extent[0]:g}] x [0, {extent[1]:g}] km"
+                )
+        return self
+
+    @property
+    def grid(self) -> Grid:
+        """Nodes and layers."""
+        return Grid.build(self.shape, self.spacing, self.pml_width, self.free_surface)
+
+    @property
+    def distance(self) -> float:
+        """Root mean square distance between sources and receivers, km."""
+        gaps = self.sources.numpy()[:, None] - self.receivers.numpy()
+        return float(np.sqrt(np.square(gaps).sum(-1).mean()))
+
+    @property
+    def domain_shape(self) -> Shape:
+        return self.shape
+
+    def range_shape(self, domain_shape: Shape) -> Shape:
+        return (len(self.frequencies), len(self.sources), len(self.receivers))
+
+    def factorisation(self, frequency: float) -> Factorisation:
+        """A solver at one frequency, which keeps the factors of the models it met last."""
+        discretisation = Discretisation(self.grid, self.stencil, frequency, self.pml_max)
+        return Factorisation(discretisation, self.backend, self.distance)
+
+    def wavefields(
+        self, m: Float[Tensor, "batch n_x n_z"], frequency: float
+    ) -> Complex[Tensor, "batch s N_x N_z"]:
+        """Pressure on the grid with its layers, for each source.
+
+        With the compact stencil this is E A^-1 E R_s^T, of which data are the values at the
+        receivers; near a source it is an approximation of second order.
+        """
+        factorisation = self.factorisation(frequency)
+        d = factorisation.discretisation
+        w = d.density(m)
+        reading = d.reading(w.unsqueeze(1))
+        b = reading * self._impulses(m).expand(len(m), -1, -1, -1)
+        return reading * Solve.apply(w, b, factorisation)
+
+    def forward(self, x: Float[Tensor, "batch n_x n_z"]) -> Complex[Tensor, "batch f s r"]:
+        points = Points(self.grid, self.receivers)
+        place = {"dtype": x.dtype, "device": x.device}
+        weights = interpolation.weights(points, **place).to(x.dtype.to_complex())
+        columns = interpolation.columns(points, dtype=torch.int64, device=x.device)
+        data = [
+            self.wavefields(x, frequency).flatten(-2).index_select(-1, columns) @ weights.mT
+            for frequency in self.frequencies
+        ]
+        return torch.stack(data, 1)
+
+    @torch.no_grad()
+    def jacobian(
+        self, x: Float[Tensor, "batch n_x n_z"], basis: Float[Tensor, "#batch d k"] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """F(x) and J(x) B by reciprocity, from n_src + n_rec solves a model and frequency."""
+        self.check_domain(tuple(x.shape[1:]))
+        sources = self._impulses(x)
+        receivers = interpolation.spread(Points(self.grid, self.receivers), x).to(sources.dtype)
+        models = []
+        for i in range(len(x)):
+            columns = None if basis is None else basis[i % len(basis)]
+            parts = [
+                jacobian_products(self.factorisation(f), x[i], sources, receivers, columns)
+                for f in self.frequencies
+            ]
+            data, rows = zip(*parts, strict=True)
+            models.append((torch.stack(data), torch.cat(rows)))
+        all_data, all_rows = zip(*models, strict=True)
+        return torch.stack(all_data), torch.stack(all_rows)
+
+    def _impulses(self, m: Tensor) -> Complex[Tensor, "s N_x N_z"]:
+        """Point sources on the grid, 1/km^2."""
+        weights = interpolation.spread(Points(self.grid, self.sources), m)
+        return (weights / self.spacing**2).to(m.dtype.to_complex())

@@ -1,0 +1,55 @@
+"""The Jacobian of all data from n_src + n_rec solves.
+
+A is symmetric, so the field of a source placed at a receiver is the adjoint field of that receiver.
+With U = A^-1 E f for source f, V = A^-1 E r for receiver r, d = r^T E U, and e h^2 from
+E = I - e h^2 W, the derivative with respect to w at node p is
+
+    k_p = -(1/2) [ V (M U + 2 e h^2 f) + (M V + 2 e h^2 r) U ]_p.
+
+Times omega^2 s_x s_z, and folded from the absorbing layers to the edge of the model, this is the
+row of the Jacobian in squared slowness that belongs to the pair.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from mempost.plugins.operators.helmholtz.solve import Factorisation
+
+
+def jacobian_products(
+    factorisation: Factorisation,
+    m: Float[Tensor, "n_x n_z"],
+    sources: Complex[Tensor, "s N_x N_z"],
+    receivers: Complex[Tensor, "r N_x N_z"],
+    basis: Float[Tensor, "d k"] | None,
+) -> tuple[Complex[Tensor, "s r"], Complex[Tensor, "s*r k"]]:
+    """Data and J B at one model.
+
+    Args:
+        factorisation: the discrete operator and its solver.
+        m: squared slowness, s^2/km^2.
+        sources: f, 1/km^2.
+        receivers: r, the weights with which fields are read.
+        basis: B, columns in the space of models; None for the identity.
+    """
+    d, n_sources = factorisation.discretisation, len(sources)
+    w = d.density(m)
+    right = torch.cat([sources, receivers])
+    read = d.reading(w) * right
+    fields = factorisation.solve(w[None], read[None])[0]
+    data = fields[:n_sources].flatten(1) @ read[n_sources:].flatten(1).mT
+    companions = d.mass(fields) + 2 * d.stencil.reading * d.grid.spacing**2 * right
+    factor = -0.5 * d.density_factor(m)
+    v, mv = factor * fields[n_sources:], factor * companions[n_sources:]
+    rows = []
+    for u, mu in zip(fields[:n_sources], companions[:n_sources], strict=True):
+        kernel = d.grid.fold(v * mu + mv * u).flatten(1)
+        rows.append(kernel if basis is None else _times_real(kernel, basis))
+    return data, torch.cat(rows)
+
+
+def _times_real(a: Complex[Tensor, "r d"], b: Float[Tensor, "d k"]) -> Complex[Tensor, "r k"]:
+    return torch.complex(a.real @ b, a.imag @ b)
