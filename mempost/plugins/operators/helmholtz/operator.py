@@ -26,6 +26,7 @@ from torch import Tensor
 
 from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.plugin import Reference
+from mempost.core.streams import Stream
 from mempost.plugins.operators.helmholtz import interpolation
 from mempost.plugins.operators.helmholtz.acquisition import Positions, line
 from mempost.plugins.operators.helmholtz.backends import Backend
@@ -68,17 +69,19 @@ class Helmholtz(ForwardOperator):
         ),
     )
     shape: tuple[Annotated[int, Field(ge=4)], Annotated[int, Field(ge=4)]] = Field(
-        (50, 50), description="nodes of the model, (n_x, n_z)"
+        (50, 50), description="nodes of the model, (n_x, n_z)", examples=[(14, 11)]
     )
     spacing: float = Field(0.04, gt=0, description="distance of nodes in km")
     frequencies: tuple[Frequency, ...] = Field((6.0,), min_length=1, description="Hz")
     sources: Positions = Field(
         line((0.025, 0.025), (1.975, 0.025), 15),
         description="positions (x, z) in km: rows, or {start, stop, number}",
+        examples=[[[0.1, 0.05], [0.4, 0.07]]],
     )
     receivers: Positions = Field(
         line((0.025, 1.975), (1.975, 1.975), 196),
         description="positions (x, z) in km: rows, or {start, stop, number}",
+        examples=[{"start": [0.05, 0.4], "stop": [0.5, 0.4], "number": 6}],
     )
     stencil: StencilName = Field(
         "compact", description="compact (fourth order) or five_point (second order)"
@@ -124,6 +127,10 @@ class Helmholtz(ForwardOperator):
 
     def range_shape(self, domain_shape: Shape) -> Shape:
         return (len(self.frequencies), len(self.sources), len(self.receivers))
+
+    def example_models(self, shape: Shape, stream: Stream) -> Float[Tensor, "4 n_x n_z"]:
+        """Velocities around 2 km/s, rough."""
+        return 0.25 + 0.02 * stream.normal((4, *shape))
 
     def factorisation(self, frequency: float) -> Factorisation:
         """A solver at one frequency, which keeps the factors of the models it met last."""
