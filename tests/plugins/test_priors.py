@@ -329,8 +329,6 @@ def test_weights_at_small_noise(
     """Far from the origin, close to the middle of two neighbours, where rounding hurts the most."""
     if blocks is not None:
         monkeypatch.setattr(kernel_mixture, "_LOGITS", 3 * blocks)
-        monkeypatch.setattr(kernel_mixture, "_DIFFERENCES", 2)
-        monkeypatch.setattr(kernel_mixture, "_NEAREST", 3)
     data = (100 + _random(40, 4, seed=2)).to(dtype)
     data[:30] = data[:1] + 3 * s * _random(30, 4, seed=3).to(
         dtype
@@ -368,8 +366,6 @@ def test_blocks_change_nothing(
 
     whole = answers()
     monkeypatch.setattr(kernel_mixture, "_LOGITS", 20 * 37)
-    monkeypatch.setattr(kernel_mixture, "_DIFFERENCES", 37 * 5)
-    monkeypatch.setattr(kernel_mixture, "_NEAREST", 11)
     tolerance = 2e-5 if dtype == torch.float32 else 1e-11
     for parts, expected in zip(answers(), whole):
         torch.testing.assert_close(parts, expected, rtol=tolerance, atol=tolerance)

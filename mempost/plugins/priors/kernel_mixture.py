@@ -18,9 +18,12 @@ at a time, and blocks are joined by a running log-sum-exp, so memory does not gr
 Rounding. With u the unit roundoff and R the radius of the centred data, the product form of a logit
 is wrong by about u a R |z| / v, where |z| is about a R + s sqrt(d). Where this exceeds the
 accuracy that is promised (1e-5 in single precision, 1e-12 in double), logits are formed in double
-precision; where that is not enough either, those of the nearest components of each block are
-computed again from differences. The choice depends on the level and the data alone, never on z,
-so the methods compose with torch.func.
+precision; where that is not enough either, z / a and x_n are split into multiples of 2^-24 R and
+a rest. Products of the first parts and their sums are then exact, so that what cancels in
+|z / a - x_n|^2 cancels without error, and the rest is smaller by 2^-24 (Ozaki, Ogita, Oishi & Rump
+2012, "Error-free transformations of matrix multiplication by using fast routines of matrix
+multiplication"). The choice depends on the level and the data alone, never on z, so the methods
+compose with torch.func.
 
 Reference: Karras, Aittala, Aila & Laine 2022, "Elucidating the design space of diffusion-based
 generative models", appendix B.3 (the optimal denoiser of a finite training set).
@@ -46,10 +49,8 @@ from mempost.core.streams import TILE, Stream
 
 _LOGITS = 2**20
 """Logits of one block (batch x components)."""
-_DIFFERENCES = 2**20
-"""Numbers in the differences to the nearest components of one block."""
-_NEAREST = 64
-"""Components of a block whose logits are computed again, at least."""
+_NUMBERS = 2**20
+"""Coordinates of the components of one block."""
 _ACCURACY = {torch.float64: 1e-12}
 """Accepted error of a logit; 1e-5 in other precisions."""
 
@@ -58,28 +59,13 @@ _ACCURACY = {torch.float64: 1e-12}
 class _Query:
     """States z - a centre (batch, d) with a and v (batch or 1, 1), in the precision of the logits.
 
-    ``nearest`` counts the components of a block that are compared by differences.
+    ``parts`` holds z / a in two parts where products are to be exact.
     """
 
     z: Tensor
     a: Tensor
     v: Tensor
-    nearest: int
-
-    def products(self, x: Tensor, square_norms: Tensor, bias: Tensor) -> Tensor:
-        """-|z - a x|^2 / (2 v) + |z|^2 / (2 v) + bias for x (block, d), by one matrix product."""
-        bias = bias - self.a**2 / (2 * self.v) * square_norms
-        return torch.addmm(bias, self.a / self.v * self.z, x.T)
-
-    def differences(self, x: Tensor) -> Tensor:
-        """-|z - a x|^2 / (2 v) for x (block, d), or (batch, block, d) with other ones a row."""
-        difference = torch.addcmul(self.z[:, None], self.a[..., None], x, value=-1)
-        return -(difference * difference).sum(-1) / (2 * self.v)
-
-    @property
-    def half_norm(self) -> Tensor:
-        """|z|^2 / (2 v)."""
-        return self.z.square().sum(-1, keepdim=True) / (2 * self.v)
+    parts: tuple[Tensor, Tensor] | None
 
 
 class KernelMixture(MixturePrior):
@@ -101,12 +87,11 @@ class KernelMixture(MixturePrior):
         self.weights = means.new_full((n,), 1 / n) if weights is None else weights
         wide = self.weights.double()
         self._log_weights = (wide / wide.sum()).log().clamp(min=-1e30)
-        blocks = means.split(max(1, _DIFFERENCES // d))
+        blocks = means.split(max(1, _NUMBERS // d))
         self._centre = sum(x.sum(0, dtype=torch.float64) for x in blocks) / n
-        self._square_norms = torch.cat(
-            [(x.double() - self._centre).square().sum(-1) for x in blocks]
-        )
-        self._radius = math.sqrt(float(self._square_norms.max()))
+        radius = max(float((x - self._centre).square().sum(-1).max()) for x in blocks) ** 0.5
+        self._radius, self._unit = radius, 2.0 ** (math.frexp(radius)[1] - 24)
+        self._square_norms = torch.cat([self._norms(x - self._centre) for x in blocks], -1)
 
     # -- answers ------------------------------------------------------------------------------
 
@@ -211,40 +196,58 @@ class KernelMixture(MixturePrior):
         reach = a * self._radius
         amplified = _known((reach * (reach + s * math.sqrt(self.dimension)) / v).amax(), math.inf)
         accuracy = _ACCURACY.get(z.dtype, 1e-5)
-        enough = _unit_roundoff(z.dtype) * amplified <= accuracy
-        differences = _unit_roundoff(torch.float64) * amplified > accuracy
-        nearest = max(_NEAREST, _DIFFERENCES // max(1, z.numel())) if differences else 0
-        dtype = z.dtype if enough else torch.float64
-        return _Query((wide - a * self._centre).to(dtype), a.to(dtype), v.to(dtype), nearest)
+        single = _unit_roundoff(z.dtype) * amplified <= accuracy
+        shifted = wide - a * self._centre
+        if single:
+            return _Query(shifted.to(z.dtype), a.to(z.dtype), v.to(z.dtype), None)
+        double = _unit_roundoff(torch.float64) * amplified <= accuracy
+        parts = None if double else self._split(shifted / torch.where(a == 0, 1.0, a))
+        return _Query(shifted, a, v, parts)
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Multiples of the unit and the rest, which alone depends on x to automatic derivatives."""
+        high = (x.detach() / self._unit).round() * self._unit
+        return high, x - high
+
+    def _norms(self, x: Tensor) -> Float[Tensor, "2 n"]:
+        """|high|^2, exactly, and what |x|^2 has beyond it."""
+        high, rest = self._split(x)
+        return torch.stack([high.square().sum(-1), (rest * (x + high)).sum(-1)])
 
     def _blocks(self, query: _Query) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Block by block: where it lies, x_n - centre, and log pi_n - |z - a x_n|^2 / (2 v).
 
-        Without differences |z|^2 is left out (see `_log_factor`).
+        Unless split, |z|^2 is left out (see `_log_factor`).
         """
         batch, d = query.z.shape
-        size = max(1, min(_LOGITS // max(1, batch), _DIFFERENCES // d))
+        size = max(1, min(_LOGITS // max(1, batch), _NUMBERS // d))
         dtype = query.z.dtype
         for start in range(0, len(self.means), size):
             part = slice(start, start + size)
             x = self.means[part].to(dtype) - self._centre.to(dtype)
+            norms = self._square_norms[:, part].to(dtype)
             log_pi = self._log_weights[part].to(dtype)
-            if query.nearest >= len(x):
-                yield part, x, log_pi + query.differences(x)
-                continue
-            logits = query.products(x, self._square_norms[part].to(dtype), log_pi)
-            if query.nearest:
-                logits = logits - query.half_norm
-                index = logits.detach().topk(query.nearest).indices
-                close = x.index_select(0, index.flatten()).view(*index.shape, d)
-                again = log_pi[index] + query.differences(close)
-                logits = logits.scatter(-1, index, again)
-            yield part, x, logits
+            if query.parts is None:
+                bias = log_pi - query.a**2 / (2 * query.v) * norms.sum(0)
+                yield part, x, torch.addmm(bias, query.a / query.v * query.z, x.T)
+            else:
+                square = self._split_squares(query.parts, x, norms)
+                yield part, x, log_pi - query.a**2 / (2 * query.v) * square
+
+    def _split_squares(self, parts: tuple[Tensor, Tensor], x: Tensor, norms: Tensor) -> Tensor:
+        """|q - x|^2 for q = z / a in two parts: first what is exact, then what is small."""
+        (q_high, q_rest), (x_high, x_rest) = parts, self._split(x)
+        exact = torch.addmm(norms[0] + q_high.square().sum(-1, True), -2 * q_high, x_high.T)
+        small = norms[1] + (q_rest * (q_rest + 2 * q_high)).sum(-1, True)
+        small = torch.addmm(small, -2 * q_high, x_rest.T)
+        return exact + torch.addmm(small, -2 * q_rest, x.T)
 
     def _log_factor(self, query: _Query) -> Tensor:
         """What `_blocks` leaves out of log(pi_n N(z; a x_n, v I))."""
         constant = -0.5 * self.dimension * torch.log(2 * math.pi * query.v)
-        return constant if query.nearest else constant - query.half_norm
+        if query.parts is not None:
+            return constant
+        return constant - query.z.square().sum(-1, keepdim=True) / (2 * query.v)
 
     def _all_logits(self, query: _Query) -> Tensor:
         return torch.cat([logits for _, _, logits in self._blocks(query)], -1)
