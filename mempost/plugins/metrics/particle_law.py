@@ -84,9 +84,10 @@ class ParticleLaw:
         y, other = (self.exact.level.perturb(x, e) for x, e in zip(both, noise))
         along = directions(d, count, streams.at(tile=2, step=_STEP)).to(z)
         weights = z.new_full((1, len(z)), 1 / len(z))
+        signed = torch.cat([weights, -weights], 1)
 
         def distance(x: Tensor) -> float:
-            return float(sliced_wasserstein(x, y, weights, weights, along)[0])
+            return float(sliced_wasserstein(torch.cat([x, y]), signed, along)[0])
 
         return distance(z), distance(other)
 
