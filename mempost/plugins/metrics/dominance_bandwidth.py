@@ -27,7 +27,7 @@ class DominanceBandwidth(Metric):
     references = (
         Reference(
             "siahkoohi2026memorization",
-            "Siahkoohi and Sabeddu",
+            "Siahkoohi, Ali and Sabeddu, Davide",
             "On the role of memorization in learned priors for geophysical inverse problems",
             2026,
             "https://arxiv.org/abs/2603.19629",
