@@ -98,7 +98,7 @@ class ReverseSampler(IterativeSampler):
 
     schedule: Schedule = Field(default_factory=VariancePreserving)
     steps: int = Field(
-        200, ge=1, description="steps, each with one denoiser call (heun: two)", examples=[30]
+        200, ge=1, description="steps, each with one denoiser call (heun: two)", examples=[12]
     )
     method: Literal["ddim", "euler_maruyama", "heun"] = "ddim"
     eta: float = Field(

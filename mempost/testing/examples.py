@@ -92,7 +92,7 @@ def _problem(
 
 def mixture_problem() -> InverseProblem:
     """A mixture in the plane and one datum; the likelihood leaves all components alive."""
-    return _problem(_mixture(), _matrix([[1.0, 0.5]]), [0.3], 0.6)
+    return _problem(_mixture(), _matrix([[1.0, 0.5]]), [0.3], 0.4)
 
 
 def gaussian_problem() -> InverseProblem:
@@ -107,7 +107,7 @@ def complex_problem() -> InverseProblem:
 
 def separated_problem() -> InverseProblem:
     """A mixture whose components a local method does not travel between."""
-    return _problem(_separated_mixture(), _matrix([[1.0, 1.5]]), [0.0], 1.5)
+    return _problem(_separated_mixture(), _matrix([[1.0, 0.5]]), [0.5], 3.0)
 
 
 def atomic_problem() -> InverseProblem:

@@ -32,7 +32,6 @@ VARIANTS = {
     ],
     "sampler:gauss_newton_dps": [{"linearisation": "jacobian", "method": "euler_maruyama"}],
     "sampler:reverse_diffusion": [{"method": "heun"}, {"eta": 1.0, "start": "noise"}],
-    "sampler:mala": [{"step_size": 0.1, "preconditioner": "gauss_newton"}],
 }
 """Hyper-parameters, beside the examples of the fields, under which the checks are run too."""
 
@@ -106,6 +105,12 @@ class AtomsOnly(FiniteSampleWeights):
     """Likelihood weights of the training examples, called exact."""
 
     tags = FiniteSampleWeights.tags | {"exact"}
+
+
+def test_preconditioned_chains_are_exact_and_name_a_divergence():
+    sampler = plugin_named("sampler:mala", {"step_size": 0.1, "preconditioner": "gauss_newton"})
+    named("divergence_named", sampler)()
+    named("exact_posterior", sampler)()
 
 
 def named(name, sampler, **options):

@@ -66,7 +66,7 @@ class AnnealedLangevin(IterativeSampler):
     schedule: Schedule = Field(default_factory=lambda: VarianceExploding(sigma_max=10.0))
     levels: int = Field(20, ge=2, description="noise levels, equally spaced in time")
     t_min: float = Field(0.0, ge=0, lt=1, description="time of the last level")
-    steps_per_level: int = Field(50, ge=1, description="K", examples=[5])
+    steps_per_level: int = Field(50, ge=1, description="K", examples=[2])
     step_size: float = Field(0.1, gt=0, description="c: the step is c sigma^2")
     likelihood: Literal["annealed", "fixed"] = Field(
         "annealed", description="noise variance gamma^2 + sigma^2 at a level, or gamma^2 at all"

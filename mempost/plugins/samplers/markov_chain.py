@@ -31,8 +31,8 @@ class MarkovChain(IterativeSampler):
     """A sampler whose samples are chains of correlated draws."""
 
     warmup: int = Field(500, ge=0, description="steps before the first draw", examples=[60])
-    draws: int = Field(100, ge=1, description="draws kept of every chain", examples=[20])
-    thin: int = Field(5, ge=1, description="steps from one draw to the next")
+    draws: int = Field(100, ge=1, description="draws kept of every chain", examples=[10])
+    thin: int = Field(5, ge=1, description="steps from one draw to the next", examples=[2])
 
     @property
     def n_steps(self) -> int:

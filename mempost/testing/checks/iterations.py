@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from mempost.core.counters import counting
 from mempost.core.errors import NonFiniteError
 from mempost.core.iterative import IterativeSampler
 from mempost.testing.check import NotApplicable
@@ -19,12 +18,7 @@ from mempost.testing.comparison import require, require_equal
 @CHECKS.add()
 def progress_reported(case: SamplerCase) -> None:
     """Progress does not rise to its total, or is never reported."""
-    seen: list[tuple[int, int]] = []
-
-    def record(done: int, total: int, note: str = "") -> None:
-        seen.append((done, total))
-
-    case.run(progress=record)
+    _, seen, _ = case.recorded
     require(bool(seen), "progress was not called.")
     require(seen == sorted(seen), "The steps done went backwards.")
     require(seen[-1][0] == seen[-1][1], f"The last call was {seen[-1][0]} of {seen[-1][1]}.")
@@ -78,7 +72,6 @@ def denoiser_calls(case: SamplerCase) -> None:
     declared = case.plugin.nfe
     if declared is None:
         raise NotApplicable("the sampler declares no number of denoiser calls")
-    with counting() as counts:
-        case.run()
+    _, _, counts = case.recorded
     found = counts["denoiser_calls"] / case.tile_size
     require(found == declared, f"It makes {found:g} calls a sample and declares {declared}.")

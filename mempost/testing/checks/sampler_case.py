@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mempost.core.counters import counting
 from mempost.core.errors import PluginError
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
@@ -83,9 +85,26 @@ class SamplerCase:
         return self.plugin.sample(problem or self.problem, n, streams, progress)
 
     @cached_property
+    def recorded(self) -> tuple[Samples, list[tuple[int, int]], Counter[str]]:
+        """One tile of samples, the calls of progress (done, total), and what was counted."""
+        calls: list[tuple[int, int]] = []
+
+        def record(done: int, total: int, note: str = "") -> None:
+            calls.append((done, total))
+
+        with counting() as counts:
+            samples = self.run(progress=record)
+        return samples, calls, counts
+
+    @property
     def tile(self) -> Samples:
         """One tile of samples."""
-        return self.run()
+        return self.recorded[0]
+
+    @cached_property
+    def several(self) -> Samples:
+        """Two tiles and six samples more."""
+        return self.run(2 * self.tile_size + 6)
 
     def rows(self, samples: Samples) -> Tensor:
         """One row a sample or a chain, (n, draws, d)."""

@@ -31,8 +31,7 @@ add_recipe_checks(CHECKS)
 @CHECKS.add()
 def shapes(case: SamplerCase) -> None:
     """Samples do not have the axes (chain, draw, dimension), or not the number asked for."""
-    for n in (1, TILE + 3):
-        samples = case.run(n)
+    for n, samples in ((1, case.run(1)), (2 * case.tile_size + 6, case.several)):
         shape = tuple(samples.values.shape)
         good = len(shape) == 3 and shape[2] == case.problem.dimension
         good = good and (shape[0] == n or (shape[0] == 1 and shape[1] == n))
@@ -74,8 +73,7 @@ def arguments_kept(case: SamplerCase) -> None:
 def tiles_in_any_order(case: SamplerCase) -> None:
     """Tiles computed alone, in another order or by another worker are not those of one run."""
     size = case.tile_size
-    n = 2 * size + 6
-    straight = case.run(n)
+    n, straight = 2 * size + 6, case.several
     rows = case.rows(straight)
     require_equal(rows[:size], case.rows(case.tile), f"The first {size} of {n} samples")
     require(not torch.equal(rows[:size], rows[size : 2 * size]), "Two tiles hold the same samples.")
