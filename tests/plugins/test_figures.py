@@ -382,7 +382,7 @@ def test_nearest_images() -> None:
     shown = [ax.images[0].get_array() for ax in panels]
     np.testing.assert_allclose(shown[4], (train[2] + 0.01).reshape(4, 4))
     np.testing.assert_allclose(shown[5], train[2].reshape(4, 4))
-    np.testing.assert_allclose(shown[7], train[0].reshape(4, 4))
+    np.testing.assert_allclose(shown[7], train[1].reshape(4, 4))
     assert panels[5].get_xlabel().startswith("$r$ = 0.0")
     # data: the seen half is the truth, the hidden half is masked
     assert shown[1].mask.reshape(4, 4)[2:].all() and not shown[1].mask[:2].any()

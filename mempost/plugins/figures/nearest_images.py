@@ -17,6 +17,7 @@ from mempost.core.result import Result
 from mempost.plugins.figures import style
 from mempost.plugins.metrics.moments import posterior_moments
 from mempost.plugins.metrics.pairwise import nearest_distances
+from mempost.plugins.metrics.thinning import thin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -40,7 +41,7 @@ class NearestImages(Figure):
     to the draw than the next ones.
     """
 
-    samples: int = Field(3, ge=1, description="draws shown, from the first")
+    samples: int = Field(3, ge=1, description="draws shown, of as many chains as there are")
     k: int = Field(50, ge=2, description="neighbours in r, at most N")
     rows: int = Field(8, ge=1, description="at most, evenly thinned over the sweep")
 
@@ -105,7 +106,7 @@ class NearestImages(Figure):
         tiles["mean"] = Tile(image(mean))
         if std is not None:
             tiles["std"] = Tile(image(std))
-        draws = to_raw(result.samples.flat[: self.samples])
+        draws = to_raw(thin(result.samples, self.samples).flat)
         if result.data is None:
             return tiles | {f"draw {i}": Tile(image(x)) for i, x in enumerate(draws)}
         train = to_raw(result.data.train.flatten(1))
