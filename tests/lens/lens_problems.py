@@ -1,4 +1,4 @@
-"""The three one-dimensional problems of the lens, with a linear and a nonlinear map, and laws of x_t."""
+"""The one-dimensional problems of the lens, with a linear and a cubic map, and laws of x_t."""
 
 from __future__ import annotations
 

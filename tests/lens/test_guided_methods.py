@@ -1,4 +1,4 @@
-"""Every method against what it claims: exact where it is, otherwise its own definition and limits."""
+"""Every method against what it claims: exact where it is, its own definition elsewhere."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def test_pigdm_variances_are_those_of_the_literature():
     """1 - abar and (1 - abar)/abar for VP; sigma^2/(1 + sigma^2) and sigma^2 for VE."""
     problem = modes_problem()
     for schedule in (VariancePreserving(), VarianceExploding()):
-        level = schedule.level(0.4)
-        a, s = float(level.a), float(level.s)
+        a, s = (float(x) for x in (schedule.level(0.4).a, schedule.level(0.4).s))
+        level = NoiseLevel(a, s)
         vp = isinstance(schedule, VariancePreserving)
         expected = {
             "ratio": (1 - a**2) / a**2 if vp else s**2,
@@ -105,7 +105,7 @@ def test_pigdm_variances_are_those_of_the_literature():
         }
         for variance, v in expected.items():
             jacobian = torch.autograd.functional.jacobian(
-                lambda z, at=NoiseLevel(a, s): problem.prior.denoise(z[None], at)[0], Z[2]
+                lambda z, at=level: problem.prior.denoise(z[None], at)[0], Z[2]
             )
             mean = problem.prior.denoise(Z[2:3], NoiseLevel(a, s))[0]
             K = GAMMA**2 * torch.eye(2, dtype=torch.float64) + v * A @ A.T
@@ -216,7 +216,7 @@ def test_diffpir_solves_the_proximal_problem():
 
 
 def test_diffpir_without_new_noise_and_data_is_ddim():
-    """As the noise of the data grows the estimate is E[x | z_t], and eta = 0 keeps the old noise."""
+    """For blind data the estimate is E[x | z_t], and eta = 0 keeps the old noise."""
     from mempost.plugins.samplers.reverse_diffusion import ReverseDiffusion
 
     prior = modes_problem().prior
