@@ -7,7 +7,7 @@ from mempost.experiments.plan import Plan, plugins_in
 
 MEMPOST = Reference(
     "siahkoohi2026memorization",
-    "Ali Siahkoohi and Sabeddu",
+    "Ali Siahkoohi and Davide Sabeddu",
     "On the role of memorization in learned priors for geophysical inverse problems",
     2026,
     "https://arxiv.org/abs/2603.19629",
