@@ -163,6 +163,8 @@ def mass_bars(
     if not drawn:
         return False
     count = sum(name.startswith("mass_exact_") for name in next(iter(drawn.values())))
+    if count == 1:
+        return False
     if 0 < count <= most:
         _component_bars(ax, drawn, looks, count)
     else:

@@ -34,8 +34,9 @@ class FiniteSampleLens(Metric):
 
     Columns for every time t in ``times`` that the sampler traces: ``spread_<t>``,
     ``spread_exact_<t>``, ``bias_<t>``, ``w1_<t>``, ``w1_null_<t>``. At the end: ``mass_i`` and
-    ``mass_exact_i``, ``hallucinated_mass``, ``off_atom_mass``. Any sampler that ends with draws
-    gets the latter. The reference must have a posterior in closed form.
+    ``mass_exact_i``, ``hallucinated_mass`` and ``hallucinated_mass_exact``, ``off_atom_mass``. Any
+    sampler that ends with draws gets the latter. The reference must have a posterior in closed
+    form.
     """
 
     references = (
@@ -83,7 +84,9 @@ class FiniteSampleLens(Metric):
             return {}
         columns = {f"mass_{i}": float(m) for i, m in enumerate(masses[: self.limit])}
         columns |= {f"mass_exact_{i}": float(m) for i, m in enumerate(exact[: self.limit])}
-        columns["hallucinated_mass"] = float(masses[exact < self.threshold].sum())
+        wrong = exact < self.threshold
+        columns["hallucinated_mass"] = float(masses[wrong].sum())
+        columns["hallucinated_mass_exact"] = float(exact[wrong].sum())
         return columns
 
     def verdict(self, results: Sequence[Result]) -> list[str]:

@@ -58,10 +58,11 @@ def _on_bias(columns: dict[str, float], errors: dict[str, float], at: Thresholds
 
 def _on_masses(columns: dict[str, float], at: Thresholds) -> list[str]:
     said = []
-    wrong = columns.get("hallucinated_mass", 0.0)
-    if wrong >= 0.01:
+    wrong, allowed = (columns.get(f"hallucinated_mass{end}", 0.0) for end in ("", "_exact"))
+    if wrong - allowed >= 0.01:
+        beside = f", {allowed:.1%} is exact" if allowed >= 0.001 else ""
         said.append(
-            f"it puts {wrong:.1%} of its mass on wrong modes (exact mass below {at.mass:g})"
+            f"it puts {wrong:.1%} of its mass on wrong modes (exact mass below {at.mass:g}{beside})"
         )
     exact = {k: v for k, v in columns.items() if k.startswith("mass_exact_")}
     moved = sum(abs(columns[k.replace("exact_", "")] - v) for k, v in exact.items()) / 2
