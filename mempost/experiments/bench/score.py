@@ -49,8 +49,8 @@ def run(quick: bool) -> list[dict[str, Any]]:
 def difference_tensor_score(z: Tensor, x: Tensor, s: float) -> Tensor:
     """The formula as it stands, with its (batch, N, d) tensor."""
     differences = x[None] - z[:, None]
-    w = torch.softmax(-differences.square().sum(-1) / (2 * s**2), -1)
-    return (w[..., None] * differences).sum(1) / s**2
+    w = torch.softmax(-(differences**2).sum(-1) / (2 * s**2), -1)
+    return (w[..., None] * differences / s**2).sum(1)
 
 
 def _compare(dtype: torch.dtype, label: str, s: float, repeats: int) -> dict[str, Any]:
