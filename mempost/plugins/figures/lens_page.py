@@ -14,7 +14,6 @@ from mempost.plugins.figures.lens_heatmaps import heat_map_row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
-    from matplotlib.figure import SubFigure
 
 
 class LensPage(Figure):
@@ -43,10 +42,11 @@ class LensPage(Figure):
         line = next(iter(group.values())).problem.dimension == 1
         maps = -(-(len(row) + 1) // 4) if line else 0
         figure = style.canvas(11, 2.0 * maps + 5.6)
-        lower: Canvas | SubFigure = figure
-        if line:
-            parts: Any = figure.subfigures(2, 1, height_ratios=[2.0 * maps, 5.2])
-            upper, lower = parts
+        heights = [2.0 * maps, 5.2] if line else [5.2]
+        *above, lower = figure.subfigures(
+            len(heights), 1, height_ratios=heights, squeeze=False
+        ).flat
+        for upper in above:
             axes = upper.subplots(maps, 4, squeeze=False, sharex=True, sharey=True)
             heat_map_row(list(axes.flat), row, self.window, self.bins)
             for ax in axes[:, 0]:

@@ -185,8 +185,7 @@ def _component_bars(
         ax.bar(x, heights, width, label=style.sampler_label(key), **_filled(looks[key]))
     exact = next(iter(drawn.values()))
     for j in range(count):
-        level = exact[f"mass_exact_{j}"]
-        ax.plot([j - 0.46, j + 0.46], [level, level], color=style.BLACK, linewidth=1.2)
+        _exact_line(ax, j, exact[f"mass_exact_{j}"])
     ax.set_xticks(range(count), [f"{j}" for j in range(count)])
     ax.set_xlabel("component of the prior")
     ax.set_ylabel("mass (line: exact)")
@@ -203,9 +202,17 @@ def _wrong_bars(
         x = np.arange(len(present)) - 0.42 + (i + 0.5) * width
         heights = [metrics.get(name, 0.0) for name in present]
         ax.bar(x, heights, width, label=style.sampler_label(key), **_filled(looks[key]))
+    exact = next(iter(drawn.values())).get("hallucinated_mass_exact", 0.0)
+    levels = {"hallucinated_mass": exact, "off_atom_mass": 0.0}
+    for j, name in enumerate(present):
+        _exact_line(ax, j, levels[name])
     ax.set_xticks(range(len(present)), [names[name] for name in present])
-    ax.set_ylabel("mass")
+    ax.set_ylabel("mass (line: exact)")
     ax.set_ylim(0, 1.04)
+
+
+def _exact_line(ax: Axes, place: int, level: float) -> None:
+    ax.plot([place - 0.46, place + 0.46], [level, level], color=style.BLACK, linewidth=1.2)
 
 
 def _filled(look: style.Look) -> dict[str, Any]:
