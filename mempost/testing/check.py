@@ -65,7 +65,13 @@ class Check:
     expected_failure: str | None = None
 
     def __call__(self) -> None:
-        self.run()
+        try:
+            self.run()
+        except NotApplicable:
+            raise
+        except Exception as error:
+            error.add_note(f"{self.name}: {self.meaning}")
+            raise
 
     def outcome(self) -> Outcome:
         """Run the check and say how it went, whatever it raises."""

@@ -108,6 +108,9 @@ def test_an_error_inside_a_plugin_is_a_failure_with_its_place():
     assert outcomes["shapes"].status == "failed"
     assert "ZeroDivisionError: one over zero (" in outcomes["shapes"].reason
     assert "test_check.py:" in outcomes["shapes"].reason
+    with pytest.raises(ZeroDivisionError) as caught:
+        {check.name: check for check in checks_for(Broken())}["shapes"]()
+    assert caught.value.__notes__[0].startswith("shapes: `range_shape` and the values")
 
 
 def test_plugins_are_built_from_their_examples_by_name(shift):

@@ -74,6 +74,17 @@ class Exact(ExactSampler):
         return DensePosterior(*(part.to(problem.prior.dtype) for part in parts))
 
 
+class Shuffled(Exact):
+    """Exact draws in random order, each place filled by another run's: an interacting sampler."""
+
+    tags = frozenset({"exact", "uses_noise_level", "interacting"})
+
+    def sample(self, problem, n, streams, progress=silent):
+        draws = super().sample(problem, n, streams, progress)
+        order = streams.at(step=1).permutation(n)
+        return Samples(draws.values[:, order])
+
+
 class ExactGuidance(ReverseSampler):
     """Reverse diffusion with the denoiser of the exact posterior."""
 
@@ -167,6 +178,7 @@ RIGHT = [
     GaussianNoise(0.3),
     GaussianNoise(0.3, complex=True),
     Exact(),
+    Shuffled(),
     ExactGuidance(),
     Langevin(),
     DPSLike(),
@@ -497,6 +509,13 @@ class PriorOnly(Exact):
         return super().posterior(type(problem)(problem.prior, problem.operator, far, problem.y))
 
 
+class ShuffledPrior(Shuffled):
+    """Interacting samples of the prior, called exact."""
+
+    def posterior(self, problem):
+        return PriorOnly().posterior(problem)
+
+
 class GaussianOnly(Exact):
     """A false `exact`: the right mean and covariance, in one Gaussian."""
 
@@ -672,6 +691,7 @@ SAMPLERS = [
     (HalfComplexLikelihood(), "exact_posterior"),
     (PriorOnly(), "exact_posterior"),
     (GaussianOnly(), "exact_posterior"),
+    (ShuffledPrior(), "exact_posterior"),
     (FalselyExactDPS(), "exact_posterior"),
     (WrongLevel(), "exact_posterior"),
     (HalfNoiseLangevin(), "exact_posterior"),

@@ -60,7 +60,7 @@ class PiecewiseLinear(ForwardOperator):
 
     def _piece(self, x: Tensor) -> Tensor:
         """Index of the piece of every entry: the number of knots k <= x."""
-        return torch.bucketize(x, _like(self.knots, x), right=True)
+        return torch.bucketize(x.contiguous(), _like(self.knots, x), right=True)
 
 
 def _like(array: FrozenArray, x: Tensor) -> Tensor:
