@@ -11,6 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
 
 if TYPE_CHECKING:
@@ -70,6 +71,13 @@ class FrozenArray:
 
     def __repr__(self) -> str:
         return f"FrozenArray(shape={self.shape})"
+
+
+class ArraySchema(GenerateJsonSchema):
+    """JSON schemas in which arrays that are defaults stand as lists."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return dft.tolist() if isinstance(dft, FrozenArray) else super().encode_default(dft)
 
 
 class ArrayField:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
+from mempost.core.arrays import ArraySchema
 from mempost.core.errors import PluginError, nearest
 from mempost.core.registry import REGISTRIES
 
@@ -88,7 +89,7 @@ def kind_definitions() -> dict[str, Any]:
         for name in registry.names:
             try:
                 schema = registry.get(name).model_json_schema(
-                    ref_template=f"#/$defs/{kind}.{name}.{{model}}"
+                    schema_generator=ArraySchema, ref_template=f"#/$defs/{kind}.{name}.{{model}}"
                 )
             except PluginError:
                 continue

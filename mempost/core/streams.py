@@ -90,9 +90,7 @@ def n_tiles(n: int) -> int:
     return -(-n // TILE)
 
 
-def draw_tiled(
-    n: int, streams: Streams, draw: Callable[[Stream], Tensor], step: int = 0
-) -> Tensor:
+def draw_tiled(n: int, streams: Streams, draw: Callable[[Stream], Tensor], step: int = 0) -> Tensor:
     """Concatenate ``draw(stream)``, of `TILE` rows each, to ``n`` rows.
 
     The first rows do not depend on ``n``; another ``step`` gives independent ones.

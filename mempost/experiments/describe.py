@@ -6,6 +6,7 @@ import inspect
 
 from pydantic_core import PydanticUndefined
 
+from mempost.core.arrays import ArraySchema
 from mempost.core.plugin import TAGS
 from mempost.core.reference import PLUGIN
 from mempost.core.registry import REGISTRIES
@@ -17,7 +18,7 @@ def description(kind: str, name: str) -> str:
     cls, entry = registry.get(name), registry.entry(name)
     lines = [f"{kind} {name}  ({entry.target}, {entry.distribution} {entry.version})", ""]
     lines += [inspect.getdoc(cls) or "", "", "hyper-parameters:"]
-    properties = cls.model_json_schema()["properties"]
+    properties = cls.model_json_schema(schema_generator=ArraySchema)["properties"]
     for field_name, field in cls.model_fields.items():
         label = field.alias or field_name
         default = "required" if field.default is PydanticUndefined else f"default {field.default!r}"

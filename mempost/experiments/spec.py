@@ -213,6 +213,9 @@ def spec_schema() -> dict[str, Any]:
     lists = {"type": ["array", "object"]}
     paths = {"type": "object", "additionalProperties": lists}
     schema["properties"] |= {"extends": {"type": "string"}, "sweep": paths, "zip": paths}
-    schema["required"] = []  # an extended file may hold what this one lacks
+    schema["required"] = []  # an extended file may hold what this one lacks, and null removes
+    samplers = schema["properties"]["samplers"]["patternProperties"]
+    for pattern, plugin in samplers.items():
+        samplers[pattern] = {"anyOf": [plugin, {"type": "null"}]}
     schema.setdefault("$defs", {}).update(kind_definitions())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **resolve_kinds(schema)}

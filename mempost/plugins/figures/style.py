@@ -34,6 +34,7 @@ SYMBOLS = {
     "data.n": "$N$",
     "data.n_train": "$N$",
     "noise.std": r"$\gamma$",
+    "observation.values": "$y$",
     "data.d": "$d$",
 }
 """Symbols of well-known coordinates of a sweep."""
