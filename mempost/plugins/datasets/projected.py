@@ -1,0 +1,52 @@
+"""Examples as coefficients: another dataset, projected onto the span of an operator.
+
+    z = G^+ (m - m_0)        for an affine operator z -> m_0 + G z with a known projection
+
+The training set of a prior on coefficients. What the projection loses is gone: the operator's
+``energy_kept`` says how much of a field that is.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Protocol, Self, runtime_checkable
+
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from mempost.core.dataset import Data, Dataset
+from mempost.core.operator import ForwardOperator
+from mempost.core.reference import PluginField
+from mempost.core.streams import Streams
+
+
+@runtime_checkable
+class HasProjection(Protocol):
+    """An operator that gives the coefficients of examples of its range."""
+
+    def project(self, m: Tensor) -> Tensor: ...
+
+
+class Projected(Dataset):
+    """Coefficients of another dataset's examples, by the projection of an operator."""
+
+    tags: ClassVar[frozenset[str]] = frozenset({"random"})
+    dataset: Annotated[Dataset, PluginField("dataset")] = Field(
+        examples=[{"type": "gaussian_random_field", "n": 16}]
+    )
+    operator: Annotated[ForwardOperator, PluginField("operator")] = Field(
+        examples=[{"type": "kl_cosine", "shape": [16, 16], "modes": [4, 3]}]
+    )
+
+    @model_validator(mode="after")
+    def _can_project(self) -> Self:
+        if not isinstance(self.operator, HasProjection):
+            raise ValueError(f"{type(self.operator).__name__} has no projection; kl_cosine has one")
+        return self
+
+    def load(self, streams: Streams) -> Data:
+        data = self.dataset.load(streams)
+        assert isinstance(self.operator, HasProjection)
+        held_out = data.held_out.new_zeros(0, *self.operator.project(data.train[:1]).shape[1:])
+        if len(data.held_out):
+            held_out = self.operator.project(data.held_out)
+        return Data(self.operator.project(data.train), held_out)
