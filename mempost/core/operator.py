@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Inexact
 from pydantic import SerializeAsAny
 from torch import Tensor
 
@@ -48,7 +48,7 @@ class ForwardOperator(Plugin, ABC):
         """The operator with everything filled in that it takes from the fitted prior."""
         return self
 
-    def example_models(self, shape: Shape, stream: Stream) -> Float[Tensor, "4 *domain"]:
+    def example_models(self, shape: Shape, stream: Stream) -> Inexact[Tensor, "4 *domain"]:
         """Four models of which F is defined, for checks; override where not all x will do."""
         return stream.normal((4, *shape))
 
@@ -63,10 +63,10 @@ class ForwardOperator(Plugin, ABC):
         return "complex" in self.tags
 
     @abstractmethod
-    def forward(self, x: Float[Tensor, "batch *domain"]) -> Tensor:
+    def forward(self, x: Inexact[Tensor, "batch *domain"]) -> Tensor:
         """F(x), one row a model."""
 
-    def __call__(self, x: Float[Tensor, "batch *domain"]) -> Tensor:
+    def __call__(self, x: Inexact[Tensor, "batch *domain"]) -> Tensor:
         """F(x) for a batch of models, after a check of shapes.
 
         Raises:
@@ -83,21 +83,21 @@ class ForwardOperator(Plugin, ABC):
             )
 
     def jvp(
-        self, x: Float[Tensor, "batch *domain"], v: Float[Tensor, "batch *domain"]
+        self, x: Inexact[Tensor, "batch *domain"], v: Inexact[Tensor, "batch *domain"]
     ) -> tuple[Tensor, Tensor]:
         """F(x) and J(x) v."""
         pair = torch.func.jvp(self, (x,), (v,))
         return pair[0], pair[1]
 
-    def vjp(self, x: Float[Tensor, "batch *domain"], v: Tensor) -> tuple[Tensor, Tensor]:
+    def vjp(self, x: Inexact[Tensor, "batch *domain"], v: Tensor) -> tuple[Tensor, Tensor]:
         """F(x) and Re(J(x)^H v)."""
         pair = torch.func.vjp(self, x)
         return pair[0], pair[1](v)[0]
 
     def jacobian(
         self,
-        x: Float[Tensor, "batch *domain"],
-        basis: Float[Tensor, "#batch d k"] | None = None,
+        x: Inexact[Tensor, "batch *domain"],
+        basis: Inexact[Tensor, "#batch d k"] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """F(x) and J(x) B, as (batch, *range) and (batch, m, k).
 
@@ -150,7 +150,7 @@ class Composition(ForwardOperator):
             domain_shape = operator.range_shape(domain_shape)
         return domain_shape
 
-    def example_models(self, shape: Shape, stream: Stream) -> Float[Tensor, "4 *domain"]:
+    def example_models(self, shape: Shape, stream: Stream) -> Inexact[Tensor, "4 *domain"]:
         return self.operators[-1].example_models(shape, stream)
 
     def resolve(self, prior: FittedPrior) -> Composition:
