@@ -53,9 +53,7 @@ class KLCosine(ForwardOperator):
             "https://doi.org/10.1007/978-3-319-12385-1_7",
         ),
     )
-    shape: tuple[Count, Count] = Field(
-        (50, 50), description="nodes (n_1, n_2)", examples=[(12, 9)]
-    )
+    shape: tuple[Count, Count] = Field((50, 50), description="nodes (n_1, n_2)", examples=[(12, 9)])
     modes: tuple[Count, Count] = Field(
         (10, 10), description="cosines along each axis", examples=[(4, 3)]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -37,3 +38,10 @@ Positions = Annotated[
 def line(start: tuple[float, float], stop: tuple[float, float], number: int) -> FrozenArray:
     """Equally spaced positions (number, 2)."""
     return Line(start=start, stop=stop, number=number).positions()
+
+
+@lru_cache(maxsize=32)
+def rms_distance(sources: FrozenArray, receivers: FrozenArray) -> float:
+    """Root mean square distance between sources and receivers, km."""
+    gaps = sources.numpy()[:, None] - receivers.numpy()
+    return float(np.sqrt(np.square(gaps).sum(-1).mean()))

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from mempost.plugins.operators.helmholtz.bands import Offset, apply, shifted
+from mempost.plugins.operators.helmholtz.bands import CROSS, Offset, shifted
 from mempost.plugins.operators.helmholtz.grid import Grid
 from mempost.plugins.operators.helmholtz.pml import node_positions, stretch
 from mempost.plugins.operators.helmholtz.stencils import STENCILS, Stencil, StencilName
@@ -71,22 +71,23 @@ class Discretisation:
     def matrix(self, w: Complex[Tensor, "batch N_x N_z"]) -> Complex[Tensor, "batch o N_x N_z"]:
         """Bands of A."""
         stiffness = _stiffness(self, dtype=w.dtype, device=w.device)
-        mass = _half_mass(self, dtype=w.dtype.to_real(), device=w.device)
+        mass = _half_mass(self, dtype=w.dtype, device=w.device)
         neighbours = torch.stack(shifted(w, self.offsets), -3)
         return stiffness + mass * (w.unsqueeze(-3) + neighbours)
 
     def mass(self, u: Complex[Tensor, "... N_x N_z"]) -> Complex[Tensor, "... N_x N_z"]:
         """M u."""
-        offsets = self.stencil.mass_offsets
-        if len(offsets) == 1:
+        c = self.stencil.coupling
+        if c == 0:
             return u
-        bands = _mass(self, dtype=u.dtype.to_real(), device=u.device)
-        return apply(bands, offsets, u)
+        diagonal = _mass_diagonal(self, dtype=u.dtype, device=u.device)
+        west, south, _, north, east = shifted(u, CROSS)
+        return torch.add(diagonal * u, west + south + north + east, alpha=c)
 
-    def reading(self, w: Complex[Tensor, "..."]) -> Complex[Tensor, "..."] | float:
+    def reading(self, w: Complex[Tensor, "..."]) -> Complex[Tensor, "..."]:
         """The diagonal of E = I - e h^2 W."""
         e = self.stencil.reading
-        return 1.0 if e == 0 else 1 - e * self.grid.spacing**2 * w
+        return torch.ones_like(w) if e == 0 else 1 - e * self.grid.spacing**2 * w
 
     def expected_error(self, slowness: float, distance: float) -> float:
         """Relative error of data after ``distance`` km, k distance c (k h)^p, along the axes."""
@@ -113,14 +114,15 @@ def _stiffness(d: Discretisation) -> np.ndarray:
 
 
 @table
-def _mass(d: Discretisation) -> np.ndarray:
-    return d.stencil.mass(d.grid)
+def _mass_diagonal(d: Discretisation) -> np.ndarray:
+    return d.stencil.mass_diagonal(d.grid)
 
 
 @table
 def _half_mass(d: Discretisation) -> np.ndarray:
     """M/2 on the bands of A."""
     bands = np.zeros((len(d.offsets), *d.grid.padded_shape))
-    for offset, band in zip(d.stencil.mass_offsets, d.stencil.mass(d.grid), strict=True):
-        bands[d.offsets.index(offset)] = band / 2
+    for offset in CROSS:
+        bands[d.offsets.index(offset)] = d.stencil.coupling / 2
+    bands[d.offsets.index((0, 0))] = d.stencil.mass_diagonal(d.grid) / 2
     return bands

@@ -9,12 +9,13 @@ divided by the area of a cell.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex
 from torch import Tensor
 
 from mempost.core.arrays import FrozenArray
@@ -27,31 +28,61 @@ NODES = 8
 
 @dataclass(frozen=True)
 class Points:
-    """Positions (n, 2) in km on a grid; its tables are functions of this module."""
+    """Positions (n, 2) in km on a grid; see `Reading`."""
 
     grid: Grid
     positions: FrozenArray
 
 
 @table
-def columns(points: Points) -> np.ndarray:
+def _columns(points: Points) -> np.ndarray:
     """Flat indices of the nodes that the interpolation reads, ascending."""
     return _interpolation(points)[0]
 
 
 @table
-def weights(points: Points) -> np.ndarray:
-    """Weights (n, len(columns)) with which positions read those nodes."""
+def _weights(points: Points) -> np.ndarray:
+    """Weights (n, c) with which positions read those nodes."""
     return _interpolation(points)[1]
 
 
-def spread(points: Points, like: Tensor) -> Float[Tensor, "n N_x N_z"]:
-    """The transpose of reading: weights on the grid, one row a position, in ``like``'s dtype."""
-    n_x, n_z = points.grid.padded_shape
-    nodes = columns(points, dtype=torch.int64, device=like.device)
-    values = weights(points, dtype=like.dtype, device=like.device)
-    rows = values.new_zeros(len(values), n_x * n_z).index_copy(1, nodes, values)
-    return rows.reshape(-1, n_x, n_z)
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """R, with which fields are read at positions, and its transpose.
+
+    Attributes:
+        shape: (N_x, N_z).
+        columns: nodes that are read, (c,).
+        weights: (n, c), complex.
+    """
+
+    shape: tuple[int, int]
+    columns: Tensor
+    weights: Tensor
+
+    @classmethod
+    def at(cls, points: Points, like: Tensor) -> Reading:
+        """The interpolation for complex fields in the precision of ``like``."""
+        return cls(
+            points.grid.padded_shape,
+            _columns(points, dtype=torch.int64, device=like.device),
+            _weights(points, dtype=like.dtype.to_complex(), device=like.device),
+        )
+
+    def read(
+        self, u: Complex[Tensor, "... s N_x N_z"], factor: Tensor
+    ) -> Complex[Tensor, "... s n"]:
+        """R E u, with the diagonal E = ``factor`` (..., N_x, N_z)."""
+        read = u.flatten(-2).index_select(-1, self.columns)
+        diagonal = factor.flatten(-2).index_select(-1, self.columns)
+        return (read * diagonal.unsqueeze(-2)) @ self.weights.mT
+
+    def spread(self, factor: Tensor) -> Complex[Tensor, "... n N_x N_z"]:
+        """E R^T, one row a position."""
+        diagonal = factor.flatten(-2).index_select(-1, self.columns)
+        values = self.weights * diagonal.unsqueeze(-2)
+        rows = values.new_zeros(*values.shape[:-1], math.prod(self.shape))
+        return rows.index_copy(-1, self.columns, values).unflatten(-1, self.shape)
 
 
 @lru_cache(maxsize=8)

@@ -27,13 +27,12 @@ from torch import Tensor
 from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.plugin import Reference
 from mempost.core.streams import Stream
-from mempost.plugins.operators.helmholtz import interpolation
-from mempost.plugins.operators.helmholtz.acquisition import Positions, line
+from mempost.plugins.operators.helmholtz.acquisition import Positions, line, rms_distance
 from mempost.plugins.operators.helmholtz.backends import Backend
 from mempost.plugins.operators.helmholtz.backends.superlu import SuperLU
 from mempost.plugins.operators.helmholtz.discretisation import Discretisation
 from mempost.plugins.operators.helmholtz.grid import Grid, Side
-from mempost.plugins.operators.helmholtz.interpolation import Points
+from mempost.plugins.operators.helmholtz.interpolation import Points, Reading
 from mempost.plugins.operators.helmholtz.reciprocity import jacobian_products
 from mempost.plugins.operators.helmholtz.solve import Factorisation, Solve
 from mempost.plugins.operators.helmholtz.stencils import StencilName
@@ -87,7 +86,7 @@ class Helmholtz(ForwardOperator):
         "compact", description="compact (fourth order) or five_point (second order)"
     )
     pml_width: float = Field(0.3, gt=0, description="width of the absorbing layers in km")
-    pml_max: float = Field(200.0, gt=0, description="damping at their rim in 1/s")
+    pml_max: float = Field(250.0, gt=0, description="damping at their rim in 1/s")
     free_surface: tuple[Side, ...] = Field(
         (), max_length=3, description="sides with vanishing pressure instead of a layer"
     )
@@ -116,12 +115,6 @@ class Helmholtz(ForwardOperator):
         return Grid.build(self.shape, self.spacing, self.pml_width, self.free_surface)
 
     @property
-    def distance(self) -> float:
-        """Root mean square distance between sources and receivers, km."""
-        gaps = self.sources.numpy()[:, None] - self.receivers.numpy()
-        return float(np.sqrt(np.square(gaps).sum(-1).mean()))
-
-    @property
     def domain_shape(self) -> Shape:
         return self.shape
 
@@ -135,7 +128,8 @@ class Helmholtz(ForwardOperator):
     def factorisation(self, frequency: float) -> Factorisation:
         """A solver at one frequency, which keeps the factors of the models it met last."""
         discretisation = Discretisation(self.grid, self.stencil, frequency, self.pml_max)
-        return Factorisation(discretisation, self.backend, self.distance)
+        distance = rms_distance(self.sources, self.receivers)
+        return Factorisation(discretisation, self.backend, distance)
 
     def wavefields(
         self, m: Float[Tensor, "batch n_x n_z"], frequency: float
@@ -143,25 +137,24 @@ class Helmholtz(ForwardOperator):
         """Pressure on the grid with its layers, for each source.
 
         With the compact stencil this is E A^-1 E R_s^T, of which data are the values at the
-        receivers; near a source it is an approximation of second order.
+        receivers; within a wavelength of a source it has second order only.
         """
+        u, reading = self._solve(m, frequency)
+        return reading.unsqueeze(1) * u
+
+    def forward(self, x: Float[Tensor, "batch n_x n_z"]) -> Complex[Tensor, "batch f s r"]:
+        receivers = Reading.at(Points(self.grid, self.receivers), x)
+        data = [receivers.read(*self._solve(x, frequency)) for frequency in self.frequencies]
+        return torch.stack(data, 1)
+
+    def _solve(self, m: Tensor, frequency: float) -> tuple[Tensor, Tensor]:
+        """A^-1 E R_s^T / h^2 (batch, s, N_x, N_z) and the diagonal of E (batch, N_x, N_z)."""
         factorisation = self.factorisation(frequency)
         d = factorisation.discretisation
         w = d.density(m)
-        reading = d.reading(w.unsqueeze(1))
-        b = reading * self._impulses(m).expand(len(m), -1, -1, -1)
-        return reading * Solve.apply(w, b, factorisation)
-
-    def forward(self, x: Float[Tensor, "batch n_x n_z"]) -> Complex[Tensor, "batch f s r"]:
-        points = Points(self.grid, self.receivers)
-        place = {"dtype": x.dtype, "device": x.device}
-        weights = interpolation.weights(points, **place).to(x.dtype.to_complex())
-        columns = interpolation.columns(points, dtype=torch.int64, device=x.device)
-        data = [
-            self.wavefields(x, frequency).flatten(-2).index_select(-1, columns) @ weights.mT
-            for frequency in self.frequencies
-        ]
-        return torch.stack(data, 1)
+        reading = d.reading(w)
+        sources = Reading.at(Points(d.grid, self.sources), m)
+        return Solve.apply(w, sources.spread(reading / self.spacing**2), factorisation), reading
 
     @torch.no_grad()
     def jacobian(
@@ -169,8 +162,11 @@ class Helmholtz(ForwardOperator):
     ) -> tuple[Tensor, Tensor]:
         """F(x) and J(x) B by reciprocity, from n_src + n_rec solves a model and frequency."""
         self.check_domain(tuple(x.shape[1:]))
-        sources = self._impulses(x)
-        receivers = interpolation.spread(Points(self.grid, self.receivers), x).to(sources.dtype)
+        grid = self.grid
+        sources = Reading.at(Points(grid, self.sources), x)
+        receivers = Reading.at(Points(grid, self.receivers), x)
+        for f in self.frequencies:  # all models before the first is solved for
+            self.factorisation(f).check(x)
         models = []
         for i in range(len(x)):
             columns = None if basis is None else basis[i % len(basis)]
@@ -182,8 +178,3 @@ class Helmholtz(ForwardOperator):
             models.append((torch.stack(data), torch.cat(rows)))
         all_data, all_rows = zip(*models, strict=True)
         return torch.stack(all_data), torch.stack(all_rows)
-
-    def _impulses(self, m: Tensor) -> Complex[Tensor, "s N_x N_z"]:
-        """Point sources on the grid, 1/km^2."""
-        weights = interpolation.spread(Points(self.grid, self.sources), m)
-        return (weights / self.spacing**2).to(m.dtype.to_complex())

@@ -16,14 +16,15 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from mempost.plugins.operators.helmholtz.interpolation import Reading
 from mempost.plugins.operators.helmholtz.solve import Factorisation
 
 
 def jacobian_products(
     factorisation: Factorisation,
     m: Float[Tensor, "n_x n_z"],
-    sources: Complex[Tensor, "s N_x N_z"],
-    receivers: Complex[Tensor, "r N_x N_z"],
+    sources: Reading,
+    receivers: Reading,
     basis: Float[Tensor, "d k"] | None,
 ) -> tuple[Complex[Tensor, "s r"], Complex[Tensor, "s*r k"]]:
     """Data and J B at one model.
@@ -31,24 +32,23 @@ def jacobian_products(
     Args:
         factorisation: the discrete operator and its solver.
         m: squared slowness, s^2/km^2.
-        sources: f, 1/km^2.
-        receivers: r, the weights with which fields are read.
+        sources: where waves start.
+        receivers: where they are read.
         basis: B, columns in the space of models; None for the identity.
     """
-    d, n_sources = factorisation.discretisation, len(sources)
+    d, area = factorisation.discretisation, factorisation.discretisation.grid.spacing**2
     w = d.density(m)
-    right = torch.cat([sources, receivers])
-    read = d.reading(w) * right
-    fields = factorisation.solve(w[None], read[None])[0]
-    data = fields[:n_sources].flatten(1) @ read[n_sources:].flatten(1).mT
-    companions = d.mass(fields) + 2 * d.stencil.reading * d.grid.spacing**2 * right
-    factor = -0.5 * d.density_factor(m)
+    read, one = d.reading(w), torch.ones_like(w)
+    impulses = torch.cat([sources.spread(one / area), receivers.spread(one)])
+    fields = factorisation.solve(w[None], (read * impulses)[None])[0]
+    companions = d.mass(fields) + 2 * d.stencil.reading * area * impulses
+    factor, n_sources = -0.5 * d.density_factor(m), len(sources.weights)
     v, mv = factor * fields[n_sources:], factor * companions[n_sources:]
     rows = []
     for u, mu in zip(fields[:n_sources], companions[:n_sources], strict=True):
         kernel = d.grid.fold(v * mu + mv * u).flatten(1)
         rows.append(kernel if basis is None else _times_real(kernel, basis))
-    return data, torch.cat(rows)
+    return receivers.read(fields[:n_sources], read), torch.cat(rows)
 
 
 def _times_real(a: Complex[Tensor, "r d"], b: Float[Tensor, "d k"]) -> Complex[Tensor, "r k"]:

@@ -29,4 +29,4 @@ Backend = Annotated[
         | Batched,
     ),
 ]
-"""A backend in a spec: ``superlu``, ``pardiso``, or ``{type: batched, refinement: 1}``."""
+"""A backend in a spec: ``superlu``, ``pardiso``, or ``{type: batched, refinement: 0}``."""

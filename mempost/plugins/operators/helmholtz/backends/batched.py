@@ -8,8 +8,8 @@ line i to line i + 1 (both tridiagonal, and C_i^T couples back since A is symmet
     u_i = z_i - X_i C_i u_{i+1}                           backward.
 
 The two ends are eliminated at the same time, as one batch of twice the size, towards a middle line
-that collects from both. X_i is dense; C_i acts by its bands. There is no pivoting between lines:
-steps of refinement repair what single precision loses. Lines run along the shorter axis, n of N
+that collects from both. X_i is dense; C_i acts by its bands. There is no pivoting between lines.
+Lines run along the shorter axis, n of N
 nodes: about n N^2 multiplications a model, nearly all of them in products of dense matrices.
 
 References: Golub & Van Loan 2013, "Matrix computations", section 4.5.

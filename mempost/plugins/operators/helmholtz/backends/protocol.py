@@ -57,7 +57,7 @@ class SparseBackend(Recipe, ABC):
     """A sparse direct solver; authors override ``analyse`` and remember what it returns."""
 
     refinement: int = Field(
-        0, ge=0, le=10, description="steps of iterative refinement, of one more solve each"
+        2, ge=0, le=10, description="most steps of refinement where the residual is too large"
     )
 
     @abstractmethod

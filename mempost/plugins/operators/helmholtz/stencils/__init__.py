@@ -26,15 +26,15 @@ class Stencil(Protocol):
     """What a stencil offers.
 
     Attributes:
-        offsets: nodes that K couples.
-        mass_offsets: nodes that M couples.
+        offsets: nodes that A couples.
+        coupling: entries of M between the four neighbours of a node.
         reading: e in E = I - e h^2 W, which multiplies sources and fields before they are read.
         order: p, the order of the discretisation.
         dispersion: c in the relative error c (k h)^p of the wavenumber along the axes.
     """
 
     offsets: tuple[Offset, ...]
-    mass_offsets: tuple[Offset, ...]
+    coupling: float
     reading: float
     order: int
     dispersion: float
@@ -43,8 +43,8 @@ class Stencil(Protocol):
         """Bands of K, (o, N_x, N_z), 1/km^2."""
         ...
 
-    def mass(self, grid: Grid) -> np.ndarray:
-        """Bands of M, (o, N_x, N_z)."""
+    def mass_diagonal(self, grid: Grid) -> np.ndarray:
+        """Diagonal of M, (N_x, N_z)."""
         ...
 
 

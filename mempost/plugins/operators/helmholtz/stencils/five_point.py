@@ -22,7 +22,7 @@ class FivePoint:
     """Second order; relative wavenumber error (k h)^2 / 24 along the axes."""
 
     offsets: tuple[Offset, ...] = CROSS
-    mass_offsets: tuple[Offset, ...] = ((0, 0),)
+    coupling = 0.0
     reading = 0.0
     order = 2
     dispersion = 1 / 24
@@ -36,5 +36,5 @@ class FivePoint:
         (flux_x, s_x), (flux_z, s_z) = map(parts, grid.axes)
         return outer(CROSS, flux_x, s_z) + outer(CROSS, s_x, flux_z)
 
-    def mass(self, grid: Grid) -> np.ndarray:
-        return np.ones((1, *grid.padded_shape))
+    def mass_diagonal(self, grid: Grid) -> np.ndarray:
+        return np.ones(grid.padded_shape)
