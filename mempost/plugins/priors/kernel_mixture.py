@@ -91,7 +91,9 @@ class KernelMixture(MixturePrior):
         self._centre = sum(x.sum(0, dtype=torch.float64) for x in blocks) / n
         radius = max(float((x - self._centre).square().sum(-1).max()) for x in blocks) ** 0.5
         self._radius, self._unit = radius, 2.0 ** (math.frexp(radius)[1] - 24)
-        self._square_norms = torch.cat([self._norms(x - self._centre) for x in blocks], -1)
+        self._square_norms = means.new_empty((2, n), dtype=torch.float64)
+        for x, norms in zip(blocks, self._square_norms.split(len(blocks[0]), 1)):
+            norms[:] = self._norms(x - self._centre)
 
     # -- answers ------------------------------------------------------------------------------
 
