@@ -67,8 +67,8 @@ class Bounded(ForwardOperator):
         return self.squared_slowness(low + (high - low) * torch.sigmoid(x))
 
     def jacobian(self, x: Tensor, basis: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        m, pullback = torch.func.vjp(self.forward, x)
-        derivative = pullback(torch.ones_like(m))[0]
+        pair = torch.func.vjp(self.forward, x)
+        m, derivative = pair[0], pair[1](torch.ones_like(pair[0]))[0]
         return m, diagonal_product(derivative.flatten(1), basis)
 
     def project(self, m: Float[Tensor, "batch *domain"]) -> Float[Tensor, "batch *domain"]:

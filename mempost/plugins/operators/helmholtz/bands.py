@@ -42,6 +42,5 @@ def apply(
     offsets: tuple[Offset, ...],
     u: Shaped[Tensor, "... N_x N_z"],
 ) -> Shaped[Tensor, "... N_x N_z"]:
-    """A u, with bands (o, N_x, N_z) or (..., o, N_x, N_z) against u (..., N_x, N_z)."""
-    terms = [bands[..., k, :, :] * neighbour for k, neighbour in enumerate(shifted(u, offsets))]
-    return sum(terms[1:], terms[0])
+    """A u."""
+    return (bands * torch.stack(shifted(u, offsets), -3)).sum(-3)

@@ -18,7 +18,12 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from mempost.core.counters import tally
-from mempost.plugins.operators.helmholtz.backends.protocol import Factors, Layout, SparseBackend
+from mempost.plugins.operators.helmholtz.backends.protocol import (
+    Analysis,
+    Factors,
+    Layout,
+    SparseBackend,
+)
 from mempost.plugins.operators.helmholtz.bands import apply
 from mempost.plugins.operators.helmholtz.checks import check_models
 from mempost.plugins.operators.helmholtz.discretisation import Discretisation
@@ -48,11 +53,17 @@ class Factorisation:
         """Refuse squared slowness that `check_models` refuses."""
         check_models(m, self.discretisation, self.distance)
 
+    def analysis(self, dtype: torch.dtype) -> Analysis:
+        """The symbolic phase of the backend."""
+        d = self.discretisation
+        return self.backend.analyse(Layout(d.grid.padded_shape, d.offsets), dtype)
+
     def solve(
         self, w: Complex[Tensor, "batch N_x N_z"], b: Complex[Tensor, "batch k N_x N_z"]
     ) -> Complex[Tensor, "batch k N_x N_z"]:
         """A(w)^-1 b for plain tensors, k right-hand sides of each model."""
         bands, factors = self._factors(w)
+        b = b.resolve_conj().resolve_neg()
         u = factors.solve(b)
         tally("pde_solves", len(b) * b.shape[1])
         for _ in range(self.backend.refinement):
@@ -74,18 +85,22 @@ class Factorisation:
         """
         total = b.sum(1, keepdim=True)
         residual = self._residual(bands, u.sum(1, keepdim=True), total)
-        return residual.flatten(1).norm(dim=1) > RESIDUAL[b.dtype] * total.flatten(1).norm(dim=1)
+        return _square(residual) > RESIDUAL[b.dtype] ** 2 * _square(total)
 
     def _factors(self, w: Complex[Tensor, "batch N_x N_z"]) -> tuple[Tensor, Factors]:
         if self._kept is None or not torch.equal(self._kept[0], w):
             d = self.discretisation
             self.check(d.squared_slowness(w))
             bands = d.matrix(w)
-            layout = Layout(d.grid.padded_shape, d.offsets)
-            factors = self.backend.analyse(layout, w.dtype).factor(bands)
+            factors = self.analysis(w.dtype).factor(bands)
             tally("factorisations", len(w))
             self._kept = w.detach().clone(), bands, factors
         return self._kept[1], self._kept[2]
+
+
+def _square(u: Complex[Tensor, "batch k N_x N_z"]) -> Float[Tensor, " batch"]:
+    """|u|^2 of each model; far faster than torch's norm of complex numbers."""
+    return torch.view_as_real(u).square().flatten(1).sum(1)
 
 
 class Solve(torch.autograd.Function):

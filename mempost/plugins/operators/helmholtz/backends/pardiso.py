@@ -143,6 +143,6 @@ class PardisoFactors:
         self.factorisations = factorisations
 
     def solve(self, b: Complex[Tensor, "batch k N_x N_z"]) -> Complex[Tensor, "batch k N_x N_z"]:
-        rows = b.detach().resolve_conj().resolve_neg().cpu().contiguous().flatten(2).numpy()
+        rows = b.detach().cpu().contiguous().flatten(2).numpy()
         solved = np.stack([f.solve(r) for f, r in zip(self.factorisations, rows, strict=True)])
         return torch.from_numpy(solved).to(b.device).reshape(b.shape)

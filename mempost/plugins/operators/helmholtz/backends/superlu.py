@@ -87,7 +87,7 @@ class SuperLUFactors:
 
     def solve(self, b: Complex[Tensor, "batch k N_x N_z"]) -> Complex[Tensor, "batch k N_x N_z"]:
         old, new = self.analysis.old, self.analysis.new
-        rows = b.detach().resolve_conj().resolve_neg().cpu().flatten(2).numpy()
+        rows = b.detach().cpu().flatten(2).numpy()
         solved = np.stack(
             [
                 lu.solve(np.ascontiguousarray(r[:, old]).T).T[:, new]

@@ -1,0 +1,29 @@
+"""The true velocity with sources and receivers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from mempost.core.figure import Figure
+from mempost.core.result import Result
+from mempost.plugins.figures import style, waves
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+
+class Acquisition(Figure):
+    """The true velocity (km/s) of a wave problem, with its sources and receivers."""
+
+    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+        operator, m = waves.physics(results[0], "acquisition")
+        v = m[0].rsqrt()
+        figure = style.canvas(4.2, 3.6)
+        ax = figure.subplots()
+        limits = (float(v.min()), float(v.max()))
+        shown = waves.image(ax, operator, v, "viridis", limits)
+        waves.positions(ax, operator)
+        figure.colorbar(shown, ax=ax, label="velocity (km/s)", shrink=0.85)
+        figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
+        yield "acquisition", figure

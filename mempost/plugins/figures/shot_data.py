@@ -1,0 +1,49 @@
+"""Complex data of all sources and receivers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from mempost.core.figure import Figure
+from mempost.core.result import Result
+from mempost.plugins.figures import style, waves
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+
+class ShotData(Figure):
+    """Observed data by source and receiver: real part, and misfit of the truth in noise units."""
+
+    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+        problem = results[0].problem
+        operator, m = waves.physics(results[0], "shot_data")
+        observed = problem.y.reshape(operator.range_shape(operator.shape))
+        misfit = (observed - operator(m)[0]) / problem.noise.component_std
+        figure, axes = style.panels(len(operator.frequencies), 2, 3.6, 2.6, sharex="all")
+        for k, frequency in enumerate(operator.frequencies):
+            panels = (
+                ("Re d", observed[k].real, waves.signed_limits(observed[k].real, 1.0)),
+                ("Re misfit / noise", misfit[k].real, (-3.0, 3.0)),
+            )
+            for ax, (label, values, limits) in zip(axes[k], panels, strict=True):
+                extent = (0.5, values.shape[1] + 0.5, values.shape[0] + 0.5, 0.5)
+                shown = ax.imshow(
+                    torch.as_tensor(values).detach().cpu().numpy(),
+                    aspect="auto",
+                    interpolation="nearest",
+                    extent=extent,
+                    cmap="RdBu_r",
+                    vmin=limits[0],
+                    vmax=limits[1],
+                )
+                ax.set_title(f"{frequency:g} Hz", fontsize="medium")
+                ax.set_ylabel("source")
+                ax.yaxis.get_major_locator().set_params(integer=True)
+                figure.colorbar(shown, ax=ax, label=label)
+        for ax in axes[-1]:
+            ax.set_xlabel("receiver")
+        yield "shot_data", figure
