@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from mempost.core.arrays import FrozenArray, Matrix
 from mempost.core.plugin import Recipe
@@ -28,9 +28,11 @@ def _line(value: Any) -> Any:
     return Line.model_validate(value).positions() if isinstance(value, dict) else value
 
 
+_ROWS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
 Positions = Annotated[
     Matrix,
-    BeforeValidator(_line, json_schema_input_type=Line | list[tuple[float, float]]),
+    BeforeValidator(_line),
+    WithJsonSchema({"anyOf": [_ROWS, Line.model_json_schema()]}),
 ]
 """Positions (n, 2) in km, given as rows or as ``{start: [x, z], stop: [x, z], number: n}``."""
 
