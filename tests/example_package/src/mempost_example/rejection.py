@@ -1,4 +1,4 @@
-"""Rejection sampling: keep a draw x of the prior with probability exp(-|y - F(x)|^2 / 2 gamma^2)."""
+"""Rejection: keep a draw x of the prior with probability exp(-|y - F(x)|^2 / (2 gamma^2))."""
 
 import torch
 from pydantic import Field
