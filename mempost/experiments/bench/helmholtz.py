@@ -36,8 +36,8 @@ from mempost.plugins.operators.kl_cosine import KLCosine
 
 SIDE, SLOWNESS = 2.0, 0.5
 NODES = {
-    "sources": np.linspace([2, 2], [197, 2], 15).astype(int),
-    "receivers": np.linspace([2, 197], [197, 197], 196).astype(int),
+    "sources": np.stack([np.linspace(2, 197, 15).astype(int), np.full(15, 2)], axis=1),
+    "receivers": np.stack([np.arange(2, 198), np.full(196, 197)], axis=1),
 }
 """Positions as nodes of the reference grid, whose spacing is 0.01 km."""
 DTYPES = {"complex64": torch.float32, "complex128": torch.float64}

@@ -1,0 +1,63 @@
+"""The benchmark measures what it says: the reference method is right, rows are complete."""
+
+import numpy as np
+import pytest
+import torch
+
+from mempost.experiments.bench import helmholtz as bench
+from mempost.experiments.bench._helmholtz_reference import ReferenceMethod
+
+COLUMNS = {
+    "stencil",
+    "dx",
+    "dtype",
+    "backend",
+    "unknowns",
+    "error",
+    "seconds_per_gradient",
+    "speedup",
+}
+
+
+def test_reference_method_gives_the_data_and_the_inner_gradient():
+    case = bench.Case("five_point", 0.01, "complex128", "superlu")
+    operator = case.operator().model_copy(update={"pml_max": ReferenceMethod.sigma_max})
+    m = bench._models(1, operator.shape, torch.float64)
+    expected = operator(m)
+    _, gradient = operator.vjp(m, 0.1 * expected)
+    method = ReferenceMethod(bench.NODES["sources"], bench.NODES["receivers"])
+    data, _ = method.gradient(m[0].numpy(), np.zeros((15, 196)))
+    _, found = method.gradient(m[0].numpy(), 0.9 * expected[0, 0].numpy())
+    assert np.linalg.norm(data - expected[0, 0].numpy()) < 1e-3 * np.linalg.norm(expected)
+    inner = gradient[0, 1:-1, 1:-1].numpy()
+    assert np.linalg.norm(found[1:-1, 1:-1] - inner) < 1e-3 * np.linalg.norm(inner)
+
+
+@pytest.mark.parametrize(("backend", "batch"), [("superlu", 1), ("batched", 2)])
+def test_rows_are_complete(backend, batch):
+    row = bench._measure(bench.Case("compact", 0.04, "complex64", backend, batch), 1.0, quick=True)
+    assert row.keys() >= COLUMNS
+    assert row["unknowns"] == 66**2
+    assert row["error"] < 0.5 * 0.0486
+    assert row["rounding"] < 1e-4
+    assert row["factorisations"] == 1
+    assert row["speedup"] == pytest.approx(1 / row["seconds_per_gradient"])
+
+
+def test_a_missing_backend_leaves_its_rows_out(monkeypatch):
+    from mempost.plugins.operators.helmholtz.backends import mkl
+
+    monkeypatch.setattr(mkl, "_path", lambda: None)
+    mkl.library.cache_clear()
+    try:
+        case = bench.Case("compact", 0.04, "complex64", "pardiso")
+        assert bench._measure(case, 1.0, quick=True) is None
+    finally:
+        mkl.library.cache_clear()
+
+
+@pytest.mark.slow
+def test_workers_are_measured():
+    one, two = bench._workers(20)
+    assert (one["workers"], two["workers"]) == (1, 2)
+    assert one["scaling"] == 1 and two["gradients_per_second"] > 0
