@@ -27,11 +27,13 @@ from mempost.core.streams import TILE, Streams
 class Samples:
     """Draws with axes (chain, draw, dimension), and statistics that start with the same axes.
 
-    Independent draws stand along ``draw`` in a single chain.
+    Independent draws stand along ``draw`` in a single chain. In a calibration run every chain holds
+    the draws for one data set, and ``truths`` the x that these data come from.
     """
 
     values: Float[Tensor, "chain draw d"]
     stats: dict[str, Tensor] = field(default_factory=dict)
+    truths: Float[Tensor, "chain d"] | None = None
 
     @classmethod
     def independent(cls, x: Float[Tensor, "n d"]) -> Samples:
@@ -48,7 +50,9 @@ class Samples:
 
     def to(self, device: torch.device | str) -> Samples:
         """The same draws on another device."""
-        return Samples(self.values.to(device), {k: v.to(device) for k, v in self.stats.items()})
+        stats = {k: v.to(device) for k, v in self.stats.items()}
+        truths = None if self.truths is None else self.truths.to(device)
+        return Samples(self.values.to(device), stats, truths)
 
 
 def join_tiles(tiles: list[Samples], n: int) -> Samples:
@@ -72,7 +76,20 @@ def require_finite(
 
 
 class PosteriorSampler(Plugin, ABC):
-    """A method that draws from p(x | y), exactly or approximately."""
+    """A method that draws from p(x | y), exactly or approximately.
+
+    Work that many data sets share (Jacobians of all training examples) can be spread over workers
+    and survive a kill: a sampler with ``preparations`` > 0 is asked to ``prepare`` each of these
+    parts before it samples, and keeps what it makes with `mempost.core.keeping`.
+    """
+
+    @property
+    def preparations(self) -> int:
+        """Number of independent parts of the work that comes before sampling."""
+        return 0
+
+    def prepare(self, problem: InverseProblem, part: int, progress: Progress = silent) -> None:
+        """Do one part of the work that comes before sampling, and keep it."""
 
     @property
     def uses_noise_level(self) -> bool:

@@ -1,0 +1,85 @@
+"""Keeping what is dear: tensors remembered by the hash of what they were made from.
+
+Jacobians that do not depend on the data, or a training run half done, are worth more than the disk
+they take. A plugin asks `load` by a name made with `content_hash` and, if nothing is there, makes
+the tensors and gives them to `save`. Where they are kept is not the plugin's concern: whoever runs
+it opens a `keeping` block with a `Shelf`. Without one nothing is kept, and everything is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+from pydantic import BaseModel
+from torch import Tensor
+
+from mempost.core.prior import State
+
+
+class Shelf(Protocol):
+    """A place for named states; names consist of letters, digits, ``_`` and ``-``."""
+
+    def load(self, name: str) -> State | None:
+        """What was saved under a name, or None if it is absent or damaged."""
+
+    def save(self, name: str, state: State) -> None:
+        """Keep a state, whole or not at all, in place of what had the name before."""
+
+    def drop(self, name: str) -> None:
+        """Forget a name, if it is there."""
+
+
+_shelf: ContextVar[Shelf | None] = ContextVar("shelf", default=None)
+
+
+@contextmanager
+def keeping(shelf: Shelf) -> Iterator[None]:
+    """Keep on ``shelf`` what plugins save inside the block."""
+    token = _shelf.set(shelf)
+    try:
+        yield
+    finally:
+        _shelf.reset(token)
+
+
+def load(name: str) -> State | None:
+    """What was saved under a name; None if there is nothing, or no shelf."""
+    shelf = _shelf.get()
+    return None if shelf is None else shelf.load(name)
+
+
+def save(name: str, state: State) -> None:
+    """Keep a state under a name, if there is a shelf."""
+    shelf = _shelf.get()
+    if shelf is not None:
+        shelf.save(name, state)
+
+
+def drop(name: str) -> None:
+    """Forget what was saved under a name."""
+    shelf = _shelf.get()
+    if shelf is not None:
+        shelf.drop(name)
+
+
+def content_hash(*parts: str | int | BaseModel | Tensor) -> str:
+    """A hash of recipes (type and hyper-parameters), tensors (values, shape, dtype) and names."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            x = part.detach().cpu().contiguous()
+            digest.update(f"tensor {x.dtype} {tuple(x.shape)}".encode())
+            digest.update(x.numpy().tobytes())
+        elif isinstance(part, BaseModel):
+            name = f"{type(part).__module__}.{type(part).__qualname__}"
+            dumped = json.dumps(part.model_dump(mode="json", by_alias=True), sort_keys=True)
+            digest.update(f"recipe {name} {dumped}".encode())
+        else:
+            digest.update(f"{type(part).__name__} {part}".encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:32]
