@@ -77,6 +77,55 @@ def test_copies_are_memorized_and_fresh_points_are_not() -> None:
     assert copies["nn_ratio_mean"] < 0.01 < 0.7 < new["nn_ratio_mean"]
 
 
+def test_rates_are_corrected_for_the_null() -> None:
+    """On a line, a fresh point passes the third rule in half of the cases; copies always do."""
+    train = torch.arange(100.0, dtype=torch.float64)[:, None]
+    held_out = 40 + 20 * Streams(0, "data").at().uniform((1000, 1))
+    copies = train[torch.arange(600) % 100]
+    x = torch.cat([copies, held_out[:400]])
+    columns = NearestNeighbour().evaluate(
+        results_of(problem_of(train), {"a": x}, held_out=held_out)["a"]
+    )
+    rate, null = columns["nn_third_rate"], columns["nn_third_rate_held_out"]
+    corrected = columns["nn_third_rate_corrected"]
+    assert corrected == pytest.approx((rate - null) / (1 - null))
+    assert corrected == pytest.approx(0.6, abs=4 * 0.5 / math.sqrt(400) * 0.4 / 0.5)
+    # var of 1 - (1 - p)/(1 - p0) to first order, numerator and denominator independent
+    width = (0.4 * 0.5) * math.sqrt((1 - rate) * rate / 1000 / 0.2**2 + 1 / 1000) / 0.5
+    found = columns["nn_third_rate_corrected_high"] - columns["nn_third_rate_corrected_low"]
+    assert found == pytest.approx(2 * 1.96 * width, rel=0.15)
+
+
+def test_no_correction_where_every_fresh_point_counts() -> None:
+    train = torch.tensor([[0.0], [10.0], [20.0]]).double()
+    held_out = torch.tensor([[0.1], [10.2]]).double()
+    result = results_of(problem_of(train), {"a": train}, held_out=held_out)["a"]
+    columns = QUICK.evaluate(result)
+    assert columns["nn_third_rate_held_out"] == 1
+    assert not any(name.startswith("nn_third_rate_corrected") for name in columns)
+
+
+def test_distinct_neighbours_of_memorized_draws() -> None:
+    train = 10 * normal(30, 8)
+    x = torch.cat([train[[3, 3, 3, 7]] + 1e-3, normal(1, 8, seed=1) * 1e-3 + train[:2].mean(0)])
+    columns = NearestNeighbour(threshold=0.5, resamples=10).evaluate(
+        results_of(problem_of(train), {"a": x})["a"]
+    )
+    assert (columns["nn_rate"], columns["nn_distinct"]) == (0.8, 2)
+
+
+def test_median_of_the_ratio_and_its_interval() -> None:
+    train, x = normal(40, 2), normal(101, 2, seed=1)
+    columns = NearestNeighbour(resamples=2000).evaluate(
+        results_of(problem_of(train), {"a": x})["a"]
+    )
+    r = sorted(ratios(x, train, 50, False))
+    assert columns["nn_ratio_median"] == pytest.approx(r[50], rel=1e-6)
+    # order statistics at 50 +- 1.96 sqrt(101)/2
+    low, high = columns["nn_ratio_median_low"], columns["nn_ratio_median_high"]
+    assert r[36] <= low <= r[44] and r[56] <= high <= r[64]
+
+
 def test_the_null_is_large_in_one_dimension() -> None:
     """On a line of N points, a fresh point between two neighbours is close to one of them.
 
@@ -157,9 +206,11 @@ def test_coordinates_change_distances() -> None:
     x = torch.tensor([[0.4, 0.3]]).double()
     result = results_of(problem, {"a": x})["a"]
     raw, prior = (
-        NearestNeighbour(k=2, coordinates=system, resamples=10).evaluate(result)["nn_ratio_mean"]
+        NearestNeighbour(k=2, coordinates=system, resamples=10).evaluate(result)
         for system in ("raw", "prior")
     )
+    assert not raw.keys() & prior.keys()  # both fit into one table
+    raw, prior = raw["nn_ratio_mean"], prior["nn_prior_ratio_mean"]
     assert prior == pytest.approx(math.hypot(0.4, 0.3) / math.hypot(0.6, 0.3))
     assert raw == pytest.approx(math.hypot(0.4, 30) / math.hypot(0.6, 30))
 

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.errors import PluginError
-from mempost.core.operator import Composition
 from mempost.core.result import Result
 from mempost.plugins.figures import style
 from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.plugins.wave_models import WaveModels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,19 +27,12 @@ def physics(result: Result, figure: str) -> tuple[Helmholtz, Float[Tensor, "1 n_
     Raises:
         PluginError: the problem has no wave operator, or its truth is unknown.
     """
-    operator = result.problem.operator
-    parts = operator.operators if isinstance(operator, Composition) else (operator,)
-    place = next((k for k, part in enumerate(parts) if isinstance(part, Helmholtz)), None)
-    if place is None:
+    models = WaveModels.of(result.problem)
+    if models is None:
         raise PluginError(f"{figure} draws problems with the operator helmholtz, this has none")
     if result.truth is None:
         raise PluginError(f"{figure} draws the truth, which is not known here")
-    m = result.truth.reshape(1, *result.problem.prior.shape)
-    for part in reversed(parts[place + 1 :]):
-        m = part(m)
-    found = parts[place]
-    assert isinstance(found, Helmholtz)
-    return found, m
+    return models.waves, models.squared_slowness(result.truth[None])
 
 
 def image(

@@ -40,3 +40,17 @@ def percentile_interval(
     levels = replicates.new_tensor([tail, 1 - tail])
     low, high = torch.quantile(replicates, levels, dim=0)
     return low, high
+
+
+def mean_with_interval(
+    name: str,
+    values: Float[Tensor, "chains draws"],
+    confidence: float,
+    resamples: int,
+    stream: Stream,
+) -> dict[str, float]:
+    """Columns ``name``, ``name_low`` and ``name_high``: a mean over draws and its interval."""
+    flat = values.double().flatten().cpu()
+    counts = resampling_counts(*values.shape, resamples, stream)
+    low, high = percentile_interval(counts @ flat / len(flat), confidence)
+    return {name: float(flat.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}

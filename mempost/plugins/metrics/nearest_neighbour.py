@@ -8,9 +8,13 @@ With d_1 <= d_2 <= ... the distances of a sample to the N training examples and 
 
 A rate alone says nothing: in few dimensions, examples that no prior has ever seen pass the ratio
 test in most cases. So the same numbers are computed for two controls, held-out examples against the
-training set, and training examples against the others (leave one out), and the excess of the rate
-over the held-out one is given. 0/0 counts as 0: a copy of an example that is in the training set
-twice is a copy.
+training set, and training examples against the others (leave one out). Beside the excess of a rate
+p over the held-out one p_0 stands the rate corrected for it,
+
+    (p - p_0) / (1 - p_0)
+
+(Cohen's kappa, Cohen 1960): 1 if all draws are memorized, 0 if no more of them than of fresh
+examples. 0/0 counts as 0: a copy of an example that is in the training set twice is a copy.
 """
 
 from __future__ import annotations
@@ -32,10 +36,13 @@ from mempost.plugins.metrics.thinning import thin_rows
 class NearestNeighbour(Metric):
     """Memorization by distance ratios to the nearest training examples, with both controls.
 
-    Columns are ``nn_ratio_mean``, ``nn_rate`` (r < threshold), ``nn_third_rate`` and, if there is a
-    tolerance, ``nn_tolerance_rate``; each followed by nothing (the samples), ``_held_out`` or
+    Columns are ``nn_ratio_mean``, ``nn_ratio_median``, ``nn_rate`` (r < threshold),
+    ``nn_third_rate`` and, if there is a tolerance, ``nn_tolerance_rate``; each followed by nothing (the samples), ``_held_out`` or
     ``_leave_one_out``, and by ``_low`` and ``_high`` for its bootstrap interval; rates also as
-    ``_excess``, samples minus held-out. Ratios need two training examples to compare with.
+    ``_excess``, samples minus held-out, and ``_corrected``, the excess over 1 minus held-out (left
+    out where the held-out rate is 1). ``nn_distinct`` counts the different nearest examples of the
+    draws under the ratio rule. In the prior's coordinates columns begin with ``nn_prior_``, so that
+    the metric can stand in a spec twice. Ratios need two training examples to compare with.
     """
 
     k: int = Field(50, ge=2, description="neighbours in the ratio, at most N")
@@ -62,6 +69,13 @@ class NearestNeighbour(Metric):
             2025,
             "https://arxiv.org/abs/2310.02664",
         ),
+        Reference(
+            "cohen1960coefficient",
+            "Cohen, Jacob",
+            "A Coefficient of Agreement for Nominal Scales",
+            1960,
+            "https://doi.org/10.1177/001316446002000104",
+        ),
     )
 
     def evaluate(self, result: Result) -> dict[str, float]:
@@ -73,13 +87,15 @@ class NearestNeighbour(Metric):
         x = in_coordinates(result.samples.flat, self.coordinates, result)
         chains, draws = result.samples.values.shape[:2]
 
-        sets = [("", self.measure(nearest(x, train, self.k)), chains, draws)]
+        distances, neighbours = nearest_distances(x, train, min(self.k, len(train)))
+        measured = self.measure(distances)
+        sets = [("", measured, chains, draws)]
         if len(held_out) > 0:
-            measured = self.measure(nearest(held_out, train, self.k))
-            sets.append(("_held_out", measured, 1, len(held_out)))
+            found = self.measure(nearest(held_out, train, self.k))
+            sets.append(("_held_out", found, 1, len(held_out)))
         if len(train) > 1:
-            measured = self.measure(nearest(left_out, train, self.k + 1)[:, 1:])
-            sets.append(("_leave_one_out", measured, 1, len(left_out)))
+            found = self.measure(nearest(left_out, train, self.k + 1)[:, 1:])
+            sets.append(("_leave_one_out", found, 1, len(left_out)))
 
         columns: dict[str, float] = {}
         replicates: dict[str, Tensor] = {}
@@ -89,15 +105,26 @@ class NearestNeighbour(Metric):
             for name, value in values.items():
                 columns[name + suffix] = float(value.mean())
                 replicates[name + suffix] = counts @ value.cpu() / len(value)
-        for name in [name for name in columns if name.endswith("_rate")]:
+            if "ratio_mean" in values:
+                ratio = values["ratio_mean"].cpu()
+                columns[f"ratio_median{suffix}"] = float(ratio.median())
+                replicates[f"ratio_median{suffix}"] = _medians(ratio, counts)
+        for name in [name for name in columns if name.endswith("rate")]:
             if f"{name}_held_out" in columns:
-                columns[f"{name}_excess"] = columns[name] - columns[f"{name}_held_out"]
-                replicates[f"{name}_excess"] = replicates[name] - replicates[f"{name}_held_out"]
+                _against_null(name, columns, replicates)
         with_intervals: dict[str, float] = {}
         for name, mean in columns.items():
             low, high = bootstrap.percentile_interval(replicates[name], self.confidence)
             with_intervals |= {name: mean, f"{name}_low": float(low), f"{name}_high": float(high)}
-        return with_intervals
+        if "rate" in measured:
+            memorized = neighbours[measured["rate"] > 0, 0]
+            with_intervals["distinct"] = float(len(memorized.unique()))
+        return {f"{self.prefix}_{name}": value for name, value in with_intervals.items()}
+
+    @property
+    def prefix(self) -> str:
+        """What the columns begin with."""
+        return "nn" if self.coordinates == "raw" else "nn_prior"
 
     def measure(self, distances: Float[Tensor, "n k"]) -> dict[str, Float[Tensor, " n"]]:
         """Ratio and memorized-or-not (0 or 1) of every query from its ascending distances."""
@@ -105,11 +132,11 @@ class NearestNeighbour(Metric):
         if distances.shape[1] > 1:
             ratio = _quotient(distances[:, 0], distances[:, 1:].mean(1))
             third = _quotient(distances[:, 0], distances[:, 1])
-            values["nn_ratio_mean"] = ratio
-            values["nn_rate"] = (ratio < self.threshold).double()
-            values["nn_third_rate"] = (third < 1 / 3).double()
+            values["ratio_mean"] = ratio
+            values["rate"] = (ratio < self.threshold).double()
+            values["third_rate"] = (third < 1 / 3).double()
         if self.tolerance is not None:
-            values["nn_tolerance_rate"] = (distances[:, 0] < self.tolerance).double()
+            values["tolerance_rate"] = (distances[:, 0] < self.tolerance).double()
         return values
 
 
@@ -118,6 +145,25 @@ def nearest(
 ) -> Float[Tensor, "n k"]:
     """The min(k, m) smallest distances of every query, ascending."""
     return nearest_distances(queries, points, min(k, len(points)))[0]
+
+
+def _against_null(name: str, columns: dict[str, float], replicates: dict[str, Tensor]) -> None:
+    """Add excess over the held-out rate, and the rate corrected for it where that has a meaning."""
+    rate, null = columns[name], columns[f"{name}_held_out"]
+    excess = replicates[name] - replicates[f"{name}_held_out"]
+    columns[f"{name}_excess"], replicates[f"{name}_excess"] = rate - null, excess
+    room = 1 - replicates[f"{name}_held_out"]
+    if null < 1:  # replicates of a rate near 1 may reach it
+        columns[f"{name}_corrected"] = (rate - null) / (1 - null)
+        replicates[f"{name}_corrected"] = excess[room > 0] / room[room > 0]
+
+
+def _medians(values: Float[Tensor, " n"], counts: Tensor) -> Float[Tensor, " resamples"]:
+    """The lower median of every resample, from how often it holds each value."""
+    ordered, order = values.sort()
+    below = counts[:, order].cumsum(1)
+    middle = below.new_full((len(below), 1), len(values) / 2)
+    return ordered[torch.searchsorted(below, middle)[:, 0]]
 
 
 def _quotient(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -1,0 +1,49 @@
+"""Misfit of draws: do the samples explain the data, and no better than the noise allows?
+
+    chi^2 per datum = |r|^2 / m,    r = (y - F(x)) / noise,   m real data (complex ones count twice)
+
+At the truth it is 1 +- sqrt(2/m), if the data were simulated by the operator itself; data from a
+finer grid add what the grids differ by. Draws of a posterior that the data inform lie slightly
+above; far above they do not explain the data, below 1 they explain the noise.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from mempost.core.metric import Metric
+from mempost.core.result import Result
+from mempost.plugins.metrics import bootstrap
+from mempost.plugins.metrics.moments import posterior_moments
+from mempost.plugins.metrics.per_draw import chi_squared
+from mempost.plugins.metrics.thinning import thin
+
+
+class Misfit(Metric):
+    """Squared misfit per real datum of draws, of their mean and of the truth, in noise units.
+
+    Columns ``misfit`` (mean over draws, with ``_low`` and ``_high``), ``misfit_of_mean`` (of the
+    posterior mean) and, if the truth is known, ``misfit_of_truth``. One evaluation of F a draw.
+    """
+
+    draws: int = Field(64, ge=1, description="draws evaluated at most, evenly thinned")
+    confidence: float = Field(0.95, gt=0, lt=1)
+    resamples: int = Field(1000, ge=10)
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        if result.samples.truths is not None:
+            return {}
+        problem, samples = result.problem, thin(result.samples, self.draws)
+        values = chi_squared(problem, samples.flat)
+        columns = bootstrap.mean_with_interval(
+            "misfit",
+            values.reshape(samples.values.shape[:2]),
+            self.confidence,
+            self.resamples,
+            result.streams.at(tile=0, step=bootstrap.STEP),
+        )
+        mean, _ = posterior_moments(result, "prior")
+        columns["misfit_of_mean"] = float(chi_squared(problem, mean[None])[0])
+        if result.truth is not None:
+            columns["misfit_of_truth"] = float(chi_squared(problem, result.truth[None])[0])
+        return columns

@@ -1,0 +1,60 @@
+"""Velocity against the truth, in km/s, of draws and of the posterior mean.
+
+    rmse(v) = sqrt(mean over nodes of (v - v*)^2)
+
+Coefficients differ in scale by orders of magnitude and have no units; velocities are what a
+geophysicist sees. With v_i = v* + e_i the mean of n draws errs by |sum_i e_i|/n, so that its
+bootstrap replicates need the inner products of the e_i only. Resampling adds to the error of a
+mean the scatter of a second drawing; its average excess is subtracted before the percentiles.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from mempost.core.metric import Metric
+from mempost.core.result import Result
+from mempost.plugins.metrics import bootstrap
+from mempost.plugins.wave_models import WaveModels
+
+
+class VelocityError(Metric):
+    """Root mean square error of velocity (km/s) of draws and of their mean, with intervals.
+
+    Columns ``velocity_rmse_samples`` (mean over draws of the error of each), ``velocity_rmse_best``
+    (the smallest) and ``velocity_rmse_mean`` (error of the mean velocity). Nothing for problems
+    without waves or without a truth.
+    """
+
+    confidence: float = Field(0.95, gt=0, lt=1)
+    resamples: int = Field(1000, ge=10)
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        models = WaveModels.of(result.problem)
+        if models is None or result.truth is None:
+            return {}
+        true = models.velocity(result.truth[None])
+        errors = (models.velocity(result.samples.flat) - true).double().flatten(1)
+        products = (errors @ errors.T / errors.shape[1]).cpu()
+        single = products.diagonal().clamp(min=0).sqrt()
+        shape = result.samples.values.shape[:2]
+        stream = result.streams.at(tile=0, step=bootstrap.STEP)
+        columns = bootstrap.mean_with_interval(
+            "velocity_rmse_samples",
+            single.reshape(shape),
+            self.confidence,
+            self.resamples,
+            stream,
+        )
+        columns["velocity_rmse_best"] = float(single.min())
+        stream = result.streams.at(tile=1, step=bootstrap.STEP)
+        share = bootstrap.resampling_counts(*shape, self.resamples, stream) / len(single)
+        replicates = ((share @ products) * share).sum(1).clamp(min=0).sqrt()
+        value = products.mean().clamp(min=0).sqrt()
+        centred = (replicates - (replicates.mean() - value)).clamp(min=0)
+        low, high = bootstrap.percentile_interval(centred, self.confidence)
+        return columns | {
+            "velocity_rmse_mean": float(value),
+            "velocity_rmse_mean_low": float(low),
+            "velocity_rmse_mean_high": float(high),
+        }
