@@ -27,6 +27,9 @@ class Shelf(Protocol):
     def load(self, name: str) -> State | None:
         """What was saved under a name, or None if it is absent or damaged."""
 
+    def holds(self, name: str) -> bool:
+        """Whether something was saved under a name (whole or damaged: `load` tells)."""
+
     def save(self, name: str, state: State) -> None:
         """Keep a state, whole or not at all, in place of what had the name before."""
 
@@ -51,6 +54,12 @@ def load(name: str) -> State | None:
     """What was saved under a name; None if there is nothing, or no shelf."""
     shelf = _shelf.get()
     return None if shelf is None else shelf.load(name)
+
+
+def holds(name: str) -> bool:
+    """Whether something was saved under a name."""
+    shelf = _shelf.get()
+    return shelf is not None and shelf.holds(name)
 
 
 def save(name: str, state: State) -> None:

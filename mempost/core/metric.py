@@ -16,6 +16,12 @@ class Metric(Plugin, ABC):
     spec's ``samplers``) and finds it through ``result.sibling``.
     """
 
+    @property
+    def compares_with(self) -> tuple[str, ...]:
+        """Keys of the samplers whose results it asks for; by default its ``reference``."""
+        reference = getattr(self, "reference", None)
+        return (reference,) if isinstance(reference, str) else ()
+
     @abstractmethod
     def evaluate(self, result: Result) -> dict[str, float]:
         """Column names and values; an empty dict where the metric does not apply."""

@@ -77,6 +77,11 @@ class Streams:
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; allowed are integers from 0")
 
+    def branch(self, index: int) -> Streams:
+        """Independent streams of the same role, for data set ``index`` of many."""
+        digest = hashlib.sha256(f"mempost/branch/{self.seed}/{index}".encode()).digest()
+        return Streams(int.from_bytes(digest[:7], "big"), self.role)
+
     def at(self, tile: int = 0, step: int = 0) -> Stream:
         """The stream of a tile and a step."""
         digest = hashlib.sha256(f"mempost/{self.role}/{self.seed}".encode()).digest()

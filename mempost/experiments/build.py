@@ -19,7 +19,6 @@ from mempost.core.streams import Streams
 from mempost.experiments.spec import (
     HeldOut,
     NoiseSpec,
-    Observation,
     OtherData,
     PriorDraw,
     Spec,
@@ -40,6 +39,11 @@ class Setup:
     problem: InverseProblem
     data: Data | None
     truth: Tensor | None
+    simulator: ForwardOperator
+
+    def simulate(self, x: Tensor) -> Tensor:
+        """Data of one x (d,) without noise, as the observation simulates them."""
+        return self.simulator(x.reshape(1, *self.problem.prior.shape))[0]
 
 
 def load_data(spec: Spec) -> Data | None:
@@ -71,9 +75,22 @@ def build(spec: Spec, data: Data | None, prior: FittedPrior) -> Setup:
         SpecError: truth, values, shapes or noise do not fit together.
     """
     operator = spec.forward_operator.resolve(prior)
-    y, truth, std = _observe(spec, data, prior, operator)
+    simulator = _simulator(spec, prior, operator)
+    y, truth, std = _observe(spec, data, prior, operator, simulator)
     problem = InverseProblem(prior, operator, _noise(spec.noise, std, y), y)
-    return Setup(problem, _in_coordinates(data, prior), truth)
+    return Setup(problem, _in_coordinates(data, prior), truth, simulator)
+
+
+def rebuild(common: Setup, spec: Spec, data: Data | None, prior: FittedPrior) -> Setup:
+    """The same data and truth under another prior, in that prior's coordinates."""
+    operator = spec.forward_operator.resolve(prior)
+    truth = common.truth
+    if truth is not None:
+        raw = common.problem.prior.coordinates.to_raw(truth)
+        truth = prior.coordinates.from_raw(raw)
+    problem = InverseProblem(prior, operator, common.problem.noise, common.problem.y)
+    simulator = _simulator(spec, prior, operator)
+    return Setup(problem, _in_coordinates(data, prior), truth, simulator)
 
 
 def _in_coordinates(data: Data | None, prior: FittedPrior) -> Data | None:
@@ -86,8 +103,26 @@ def _in_coordinates(data: Data | None, prior: FittedPrior) -> Data | None:
     return Data(convert(data.train), convert(data.held_out))
 
 
+def _simulator(spec: Spec, prior: FittedPrior, operator: ForwardOperator) -> ForwardOperator:
+    """What the data come from: the operator itself, or another one."""
+    if spec.observation.operator is None:
+        return operator
+    parts = list(spec.observation.operator)
+    simulator = (parts[0] if len(parts) == 1 else compose(parts)).resolve(prior)
+    found, expected = simulator.range_shape(prior.shape), operator.range_shape(prior.shape)
+    if found != expected:
+        raise SpecError(
+            f"observation.operator: gives data of shape {found}, the operator gives {expected}"
+        )
+    return simulator
+
+
 def _observe(
-    spec: Spec, data: Data | None, prior: FittedPrior, operator: ForwardOperator
+    spec: Spec,
+    data: Data | None,
+    prior: FittedPrior,
+    operator: ForwardOperator,
+    simulator: ForwardOperator,
 ) -> tuple[Tensor, Tensor | None, float]:
     """Data y, the truth in the prior's coordinates if there is one, and the noise std."""
     observation = spec.observation
@@ -103,15 +138,6 @@ def _observe(
         y = y.reshape(shape)
         return y, None, _std(spec.noise, y)
     truth = prior.coordinates.from_raw(_truth(spec, data, prior))
-    simulator = operator
-    if observation.operator is not None:
-        parts = list(observation.operator)
-        simulator = (parts[0] if len(parts) == 1 else compose(parts)).resolve(prior)
-        if simulator.range_shape(prior.shape) != shape:
-            raise SpecError(
-                f"observation.operator: gives data of shape {simulator.range_shape(prior.shape)}, "
-                f"the operator gives {shape}"
-            )
     y = simulator(truth.reshape(1, *prior.shape))[0]
     std = _std(spec.noise, y)
     if observation.noisy:
@@ -191,33 +217,49 @@ def preflight(spec: Spec, where: str) -> None:
         SpecError: naming the piece.
     """
     data = _at(where, "data", lambda: load_data(spec))
-    cheap = data is None or "closed_form" in spec.prior.tags
-    if not cheap:
-        assert data is not None
+    noise, y = _check_observation(spec, data, where)
+    for key, sampler in spec.samplers.items():
+        own = spec.under_prior_of(key)
+        if "closed_form" in own.prior.tags:
+            place = f"priors.{key}" if key in spec.priors else "prior"
+            prior = _at(where, place, lambda own=own: fit_prior(own, data))  # type: ignore[misc]
+            problem = _at(where, "operator", lambda p=prior: _problem(spec, p, noise, y))  # type: ignore[misc]
+            _at(where, f"samplers.{key}", lambda s=sampler, p=problem: s.check(p))  # type: ignore[misc]
+
+
+def _problem(
+    spec: Spec, prior: FittedPrior, noise: GaussianNoise | None, y: Tensor | None
+) -> InverseProblem:
+    """A problem to check samplers with; without data, zeros stand in for them."""
+    operator = spec.forward_operator.resolve(prior)
+    if y is None:
+        dtype = _complex(spec.real_dtype) if operator.is_complex else spec.real_dtype
+        y = torch.zeros(operator.range_shape(prior.shape), dtype=dtype, device=spec.device)
+    noise = noise or GaussianNoise(spec.noise.std or 1.0, operator.is_complex)
+    return InverseProblem(prior, operator, noise, y)
+
+
+def _check_observation(
+    spec: Spec, data: Data | None, where: str
+) -> tuple[GaussianNoise | None, Tensor | None]:
+    """Noise and data where they are given as values; truth and shapes are checked otherwise."""
+    if data is not None and "closed_form" not in spec.prior.tags:
         shape = tuple(data.train.shape[1:])
         _at(where, "operator", lambda: spec.forward_operator.check_domain(shape))
         _at(where, "operator", lambda: spec.forward_operator.range_shape(shape))
-        return
+        return None, None
     prior = _at(where, "prior", lambda: fit_prior(spec, data))
     operator = _at(where, "operator", lambda: spec.forward_operator.resolve(prior))
-    shape = _at(where, "operator", lambda: operator.range_shape(prior.shape))
-    observation: Observation = spec.observation
-    if observation.values is not None:
-        y, _, std = _at(where, "", lambda: _observe(spec, data, prior, operator))
-        noise = _at(where, "", lambda: _noise(spec.noise, std, y))
-    else:
-        _at(where, "", lambda: _truth(spec, data, prior))
-        if spec.noise.complex not in (None, operator.is_complex):
-            kind = "complex" if operator.is_complex else "real"
-            raise SpecError(
-                f"{where}: noise.complex: {spec.noise.complex}, but the data are {kind}"
-            )
-        dtype = _complex(spec.real_dtype) if operator.is_complex else spec.real_dtype
-        y = torch.zeros(shape, dtype=dtype, device=spec.device)
-        noise = GaussianNoise(spec.noise.std or 1.0, operator.is_complex)
-    problem = _at(where, "operator", lambda: InverseProblem(prior, operator, noise, y))
-    for key, sampler in spec.samplers.items():
-        _at(where, f"samplers.{key}", lambda s=sampler: s.check(problem))  # type: ignore[misc]
+    _at(where, "operator", lambda: operator.range_shape(prior.shape))
+    if spec.observation.values is not None:
+        y, _, std = _at(where, "", lambda: _observe(spec, data, prior, operator, operator))
+        return _at(where, "", lambda: _noise(spec.noise, std, y)), y
+    _at(where, "", lambda: _truth(spec, data, prior))
+    _at(where, "", lambda: _simulator(spec, prior, operator))
+    if spec.noise.complex not in (None, operator.is_complex):
+        kind = "complex" if operator.is_complex else "real"
+        raise SpecError(f"{where}: noise.complex: {spec.noise.complex}, but the data are {kind}")
+    return None, None
 
 
 def _at(where: str, place: str, action: Callable[[], T]) -> T:

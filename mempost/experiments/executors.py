@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import Queue
 from pathlib import Path
+from queue import Empty
 from typing import Any, NamedTuple, Protocol
 
 from mempost.core.errors import MempostError
@@ -21,6 +24,10 @@ from mempost.experiments.plan import Plan, make_plan
 from mempost.experiments.store import Store
 from mempost.experiments.workshop import Task, Workshop
 
+EVERY = 0.5
+"""Seconds between a worker's reports of its steps."""
+
+_Step = tuple[Task, int, int, str]
 Graph = Mapping[Task, tuple[Task, ...]]
 """Tasks in order, each with the tasks that must come first."""
 
@@ -71,21 +78,35 @@ class Serial:
 class LocalProcesses:
     """Worker processes on this machine, each with its own copy of the plan."""
 
-    def __init__(self, workshop: Workshop, workers: int, folder: Path | None) -> None:
+    def __init__(
+        self,
+        workshop: Workshop,
+        workers: int,
+        folder: Path | None,
+        progress: Callable[[Task], Progress],
+    ) -> None:
         self.workshop, self.workers, self.folder = workshop, workers, folder
+        self.progress = progress
 
     def __call__(self, graph: Graph) -> Iterator[Outcome]:
         plan, store = self.workshop.plan, self.workshop.store
-        arguments = (plan.raw, self.folder, store.folder, self.workshop.threads)
+        context = multiprocessing.get_context("spawn")
+        steps: Queue[_Step] = context.Queue()
+        arguments = (plan.raw, self.folder, store.folder, self.workshop.threads, steps)
         pool = ProcessPoolExecutor(
             self.workers,
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=context,
             initializer=_start_worker,
             initargs=arguments,
         )
         finished = False
         try:
-            yield from _schedule(pool, graph)
+            ended: set[Task] = set()
+            for outcome in _schedule(pool, graph):
+                self._show(steps, ended)
+                if outcome is not None:
+                    ended.add(outcome.task)
+                    yield outcome
             finished = True
         except BrokenProcessPool:
             raise MempostError(
@@ -98,8 +119,19 @@ class LocalProcesses:
                     process.terminate()
             pool.shutdown(wait=finished, cancel_futures=True)
 
+    def _show(self, steps: Queue[_Step], ended: set[Task]) -> None:
+        """Report what the workers have said of the steps of tasks that still run."""
+        while True:
+            try:
+                task, done, total, note = steps.get_nowait()
+            except Empty:
+                return
+            if task not in ended:
+                self.progress(task)(done, total, note)
 
-def _schedule(pool: ProcessPoolExecutor, graph: Graph) -> Iterator[Outcome]:
+
+def _schedule(pool: ProcessPoolExecutor, graph: Graph) -> Iterator[Outcome | None]:
+    """Outcomes as they come, and None now and then."""
     waiting = dict(graph)
     running: dict[Future[Outcome], Task] = {}
     done: set[Task] = set()
@@ -116,7 +148,9 @@ def _schedule(pool: ProcessPoolExecutor, graph: Graph) -> Iterator[Outcome]:
                 yield Outcome(task, reason)
         if not running:
             continue
-        completed, _ = wait(running, return_when=FIRST_COMPLETED)
+        completed, _ = wait(running, timeout=EVERY, return_when=FIRST_COMPLETED)
+        if not completed:
+            yield None
         for future in completed:
             outcome = future.result()
             done.add(running.pop(future))
@@ -130,17 +164,29 @@ def _first_reason(needs: Iterable[Task], reasons: Mapping[Task, str]) -> str | N
 
 
 _workshop: Workshop | None = None
+_steps: Queue[_Step] | None = None
 
 
-def _start_worker(raw: Mapping[str, Any], folder: Path | None, out: Path, threads: int) -> None:
+def _start_worker(
+    raw: Mapping[str, Any], folder: Path | None, out: Path, threads: int, steps: Queue[_Step]
+) -> None:
     """Plan the study anew in a worker; Ctrl-C is the parent's to handle."""
-    global _workshop
+    global _workshop, _steps
+    _steps = steps
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     plan: Plan = make_plan(raw, "spec", folder)
     _workshop = Workshop(plan, Store(out), threads)
 
 
 def _carry_out(task: Task) -> Outcome:
-    workshop = _workshop
-    assert workshop is not None
-    return _attempt(task, lambda: workshop.carry_out(task))
+    workshop, steps = _workshop, _steps
+    assert workshop is not None and steps is not None
+    last = time.monotonic()
+
+    def report(done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        if time.monotonic() - last >= EVERY:
+            last = time.monotonic()
+            steps.put((task, done, total, note))
+
+    return _attempt(task, lambda: workshop.carry_out(task, report))

@@ -46,11 +46,17 @@ class Run:
     id: str
     key: str
     point: Point
+    prior_id: str
     resolved: Mapping[str, Any]
 
     @property
     def n(self) -> int:
         return self.point.spec.n_samples(self.key)
+
+    @property
+    def spec(self) -> Spec:
+        """The spec of the point, with the prior of this sampler."""
+        return self.point.spec.under_prior_of(self.key)
 
 
 @dataclass(frozen=True)
@@ -91,11 +97,21 @@ def make_plan(raw: Mapping[str, Any], where: str, folder: Path | None = None) ->
 
 def _run(point: Point, key: str) -> Run:
     spec = point.spec
-    resolved = spec.model_dump(mode="json", by_alias=True, include=PROBLEM_FIELDS)
-    sampler = spec.model_dump(mode="json", by_alias=True, include={"samplers": {key}})
-    resolved |= {"sampler": sampler["samplers"][key], "samples": spec.n_samples(key)}
-    parts = [spec.data, spec.prior, spec.operator, spec.observation, spec.samplers[key]]
-    return Run(_digest(resolved, parts), key, point, resolved)
+    fields = PROBLEM_FIELDS | ({"calibration"} if spec.calibration else set())
+    resolved = spec.model_dump(mode="json", by_alias=True, include=fields)
+    own = spec.model_dump(mode="json", by_alias=True, include={"samplers": {key}, "priors": {key}})
+    resolved |= {"sampler": own["samplers"][key], "samples": spec.n_samples(key)}
+    prior_id = point.prior_id
+    if key in spec.priors:
+        resolved["sampler_prior"] = own["priors"][key]
+        prior_id = content_hash(spec.under_prior_of(key), PRIOR_FIELDS)
+    return Run(_digest(resolved, parts_of(spec, key)), key, point, prior_id, resolved)
+
+
+def parts_of(spec: Spec, key: str) -> list[Any]:
+    """Everything that determines the run of a sampler and may read files or use plugins."""
+    prior = [spec.priors[key]] if key in spec.priors else []
+    return [spec.data, spec.prior, *prior, spec.operator, spec.observation, spec.samplers[key]]
 
 
 def content_hash(spec: Spec, fields: set[str]) -> str:

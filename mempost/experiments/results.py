@@ -3,7 +3,8 @@
 posterior       x (chain, draw, x_dim)
 sample_stats    one variable a statistic (chain, draw, ...)
 observed_data   y (y_dim_0, ...); complex data have a last axis ``part`` of two (re, im)
-constant_data   truth (x_dim), location and scale of the prior's coordinates
+constant_data   truth (x_dim), or (chain, x_dim) in a calibration run; location and scale of the
+                prior's coordinates
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def write_result(
         "location": (("x_dim",), _numpy(coordinates.location)),
         "scale": (("x_dim",), _numpy(coordinates.scale)),
     }
-    if truth is not None:
+    if samples.truths is not None:
+        constant["truth"] = (("chain", "x_dim"), _numpy(samples.truths))
+    elif truth is not None:
         constant["truth"] = (("x_dim",), _numpy(truth))
     posterior = xr.Dataset({"x": (("chain", "draw", "x_dim"), _numpy(samples.values))})
     stats = {name: _variable(name, t, ("chain", "draw")) for name, t in samples.stats.items()}
@@ -64,9 +67,13 @@ def read_samples(path: Path) -> Samples:
                 str(name): torch.from_numpy(np.array(v.values))
                 for name, v in tree["sample_stats"].data_vars.items()
             }
+            truth = tree["constant_data"].get("truth")
+            truths = None
+            if truth is not None and truth.ndim == 2:
+                truths = torch.from_numpy(np.array(truth.values))
     except Exception as error:
         raise CorruptFileError(f"{path} is corrupt and not used: {error}") from None
-    return Samples(values, stats)
+    return Samples(values, stats, truths)
 
 
 def _variable(name: str, t: Tensor, leading: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mempost.core.progress import Progress
+from mempost.core.progress import Progress, silent
 from mempost.experiments.executors import Executor, Graph, LocalProcesses, Outcome, Serial
 from mempost.experiments.plan import Plan
 from mempost.experiments.workshop import Task, Workshop
@@ -27,7 +27,7 @@ class Watcher:
         """``left`` of ``runs`` runs are to be done, in ``tasks`` tasks."""
 
     def progress(self, task: Task) -> Progress | None:
-        """Where a task that is about to run in this process reports its steps."""
+        """Where a running task reports its steps."""
         return None
 
     def done(self, outcome: Outcome) -> None:
@@ -43,6 +43,7 @@ def graph_of(workshop: Workshop) -> Graph:
     plan = workshop.plan
     fits: dict[str, Task] = {}
     assembled: dict[str, Task] = {}
+    prepared: dict[tuple[type, int], Task] = {}
     measured: set[tuple[str, str]] = set()
     for first, count in _point_ranges(plan):
         here = range(first, first + count)
@@ -51,15 +52,23 @@ def graph_of(workshop: Workshop) -> Graph:
             if run.id in assembled or workshop.provenance(run) is not None:
                 continue
             needs: tuple[Task, ...] = ()
-            if "closed_form" not in run.point.spec.prior.tags:
-                if run.point.prior_id not in fits:
-                    fits[run.point.prior_id] = Task("fit", i)
-                    graph[fits[run.point.prior_id]] = ()
-                needs = (fits[run.point.prior_id],)
-            tiles = [Task("sample", i, k) for k in range(workshop.tiles(run))]
-            graph |= {t: needs for t in tiles if not workshop.tile_done(run, t.tile)}
+            for k, (prior_id, spec) in enumerate(workshop.priors_of(run)):
+                if "closed_form" not in spec.prior.tags:
+                    if prior_id not in fits:
+                        fits[prior_id] = Task("fit", i, k)
+                        graph[fits[prior_id]] = ()
+                    needs = (*needs, fits[prior_id])
+            every = [Task("sample", i, k) for k in range(workshop.tiles(run))]
+            tiles = [t for t in every if not workshop.tile_done(run, t.tile)]
+            sampler = run.spec.samplers[run.key]
+            parts = [Task("prepare", i, k) for k in range(sampler.preparations if tiles else 0)]
+            for task in parts:  # the same part of another run may be the same work: one by one
+                same = (type(sampler), task.tile)
+                graph[task] = (*needs, prepared[same]) if same in prepared else needs
+                prepared[same] = task
+            graph |= dict.fromkeys(tiles, (*needs, *parts))
             assembled[run.id] = Task("assemble", i)
-            graph[assembled[run.id]] = tuple(t for t in tiles if t in graph)
+            graph[assembled[run.id]] = tuple(tiles)
         keys = {plan.runs[i].key: plan.runs[i].id for i in here}
         for i in here:
             run = plan.runs[i]
@@ -67,8 +76,8 @@ def graph_of(workshop: Workshop) -> Graph:
             if (run.id, path) in measured or workshop.metrics(run) is not None:
                 continue
             measured.add((run.id, path))
-            names = {getattr(m, "reference", run.key) for m in run.point.spec.metrics} | {run.key}
-            ids = [keys[name] for name in sorted(n for n in names if n in keys)]
+            names = {name for m in run.point.spec.metrics for name in m.compares_with} | {run.key}
+            ids = [keys[name] for name in sorted(names)]
             graph[Task("measure", i)] = tuple(assembled[x] for x in ids if x in assembled)
     return graph
 
@@ -88,12 +97,10 @@ def execute(workshop: Workshop, workers: int, folder: Path | None, watcher: Watc
     graph = graph_of(workshop)
     runs = workshop.plan.runs
     left = {runs[t.run].id for t in graph}
-    executor: Executor
-    if workers == 1 or len(graph) <= 1:
-        report: Callable[[Task], Progress] = lambda t: watcher.progress(t) or _silent  # noqa: E731
-        executor = Serial(workshop, report)
-    else:
-        executor = LocalProcesses(workshop, workers, folder)
+    report: Callable[[Task], Progress] = lambda t: watcher.progress(t) or silent  # noqa: E731
+    executor: Executor = Serial(workshop, report)
+    if workers > 1 and len(graph) > 1:
+        executor = LocalProcesses(workshop, workers, folder, report)
     watcher.start(len({run.id for run in runs}), len(left), len(graph))
     try:
         for run_id in left:
@@ -106,10 +113,6 @@ def execute(workshop: Workshop, workers: int, folder: Path | None, watcher: Watc
         watcher.stop()
 
 
-def _silent(done: int, total: int, note: str = "") -> None:
-    return
-
-
 def _failure(workshop: Workshop, run_id: str) -> Path:
     return workshop.store.path("runs", run_id, "failed.json")
 
@@ -119,7 +122,8 @@ def _record(workshop: Workshop, outcome: Outcome) -> None:
     runs = workshop.plan.runs
     failed = [runs[outcome.task.run]]
     if outcome.task.kind == "fit":
-        failed = [r for r in runs if r.point.prior_id == failed[0].point.prior_id]
+        prior_id, _ = workshop.priors_of(failed[0])[outcome.task.tile]
+        failed = [r for r in runs if prior_id in (r.prior_id, r.point.prior_id)]
     for run in failed:
         entry = {"reason": outcome.reason, "task": outcome.task._asdict(), "trace": outcome.trace}
         path = _failure(workshop, run.id)

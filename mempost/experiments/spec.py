@@ -105,6 +105,15 @@ class OtherData(Recipe):
     index: NonNegativeInt = 0
 
 
+class Calibration(Recipe):
+    """Many truths instead of one: data are simulated from each, and its posterior is drawn from."""
+
+    truths: PositiveInt = 1000
+    source: Literal["prior", "held_out", "train"] = Field(
+        "prior", description="draws of the prior, or examples from the first on"
+    )
+
+
 Truth = Annotated[
     Values | HeldOut | TrainAverage | PriorDraw | OtherData, Field(discriminator="type")
 ]
@@ -142,9 +151,16 @@ class Spec(Recipe):
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
     data: Annotated[Dataset, PluginField("dataset")] | None = None
     prior: Annotated[Prior, PluginField("prior")]
+    priors: dict[Key, Annotated[Prior, PluginField("prior")]] = Field(
+        default_factory=dict,
+        description="other priors for some of the samplers; data and truth stay those of `prior`",
+    )
     operator: OperatorList
     noise: NoiseSpec
     observation: Observation
+    calibration: Calibration | None = Field(
+        None, description="draw for many truths; the observation then sets the noise alone"
+    )
     samplers: dict[Key, Annotated[PosteriorSampler, PluginField("sampler")]] = Field(min_length=1)
     samples: Annotated[dict[Key, PositiveInt], SamplesForm] = Field(
         {DEFAULT: 1000}, description="draws (or chains): a number, or numbers by sampler"
@@ -163,14 +179,22 @@ class Spec(Recipe):
 
         for name in self.samples.keys() - {DEFAULT}:
             known("samples", name)
-        for kind, plugins in (("metrics", self.metrics), ("figures", self.figures)):
-            for i, plugin in enumerate(plugins):
-                reference = getattr(plugin, "reference", None)
-                if isinstance(reference, str):
-                    known(f"{kind}.{i}.reference", reference)
-        if self.data is None and self.prior.needs_data:
+        for name in self.priors:
+            known("priors", name)
+        for i, metric in enumerate(self.metrics):
+            for name in metric.compares_with:
+                known(f"metrics.{i}.reference", name)
+        for i, figure in enumerate(self.figures):
+            reference = getattr(figure, "reference", None)
+            if isinstance(reference, str):
+                known(f"figures.{i}.reference", reference)
+        if self.data is None and any(p.needs_data for p in (self.prior, *self.priors.values())):
             raise ValueError("the prior is fitted to data, and the spec has no data")
         return self
+
+    def under_prior_of(self, key: str) -> Spec:
+        """The spec with the prior of a sampler in the place of the common one."""
+        return self.model_copy(update={"prior": self.priors.get(key, self.prior), "priors": {}})
 
     def n_samples(self, key: str) -> int:
         """Number of draws (or chains) of a sampler."""

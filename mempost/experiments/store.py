@@ -8,6 +8,7 @@
     DIR/runs/<id>/tiles/*.safetensors    samples of a run that is not finished
     DIR/runs/<id>/failed_state.safetensors   what a sampler held when it met a non-finite value
     DIR/priors/<id>/prior.safetensors    fitted priors, shared by runs
+    DIR/kept/<hash>.safetensors          what plugins keep (Jacobians, training half done)
 
 Tensors are kept as safetensors with their JSON beside them in the same file; nothing is pickled.
 """
@@ -28,6 +29,7 @@ import safetensors.torch
 from torch import Tensor
 
 from mempost.core.errors import CorruptFileError, SpecError
+from mempost.core.prior import State
 
 FORMAT = "1"
 
@@ -117,6 +119,29 @@ class Store:
         except CorruptFileError as error:
             warnings.warn(str(error), stacklevel=2)
             return None
+
+
+class KeptFolder:
+    """The shelf of a store: what plugins keep by its hash (see `mempost.core.keeping`)."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def _path(self, name: str) -> Path:
+        return self.store.path("kept", f"{name}.safetensors")
+
+    def holds(self, name: str) -> bool:
+        return self._path(name).exists()
+
+    def load(self, name: str) -> State | None:
+        kept = self.store.read_or_none(self.store.read_tensors, self._path(name))
+        return None if kept is None else State(*kept)
+
+    def save(self, name: str, state: State) -> None:
+        self.store.write_tensors(self._path(name), *state)
+
+    def drop(self, name: str) -> None:
+        self._path(name).unlink(missing_ok=True)
 
 
 def _jsonable(value: Any) -> Any:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -27,7 +28,7 @@ EVERY = 10.0
 
 
 class BarWatcher(Watcher):
-    """A bar for the study's tasks and one for the steps of the current task."""
+    """A bar for the study's tasks, and one for the steps of every task that runs."""
 
     def __init__(self, console: Console) -> None:
         self.bars = Bars(
@@ -46,24 +47,19 @@ class BarWatcher(Watcher):
             self.bars.console.print(f"{runs - left} of {runs} runs are finished already")
         self.bars.start()
         self.all = self.bars.add_task("tasks", total=tasks, note="")
-        self.one = self.bars.add_task("steps", total=None, note="", visible=False)
+        self.running: dict[Task, TaskID] = {}
 
     def progress(self, task: Task) -> Progress:
-        self.bars.reset(self.one, visible=False)
-
         def report(done: int, total: int, note: str = "") -> None:
-            self.bars.update(
-                self.one,
-                description=task.kind,
-                completed=done,
-                total=total,
-                note=note,
-                visible=True,
-            )
+            if task not in self.running:
+                self.running[task] = self.bars.add_task(task.kind, total=total, note="")
+            self.bars.update(self.running[task], completed=done, total=total, note=note)
 
         return report
 
     def done(self, outcome: Outcome) -> None:
+        if outcome.task in self.running:
+            self.bars.remove_task(self.running.pop(outcome.task))
         self.bars.advance(self.all)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""The work of a study, one task at a time: fit a prior, sample a tile, assemble a run, measure it.
+"""The work of a study, one task at a time: fit, prepare, sample a tile, assemble a run, measure it.
 
 Every task reads what it needs from the plan and the store and leaves its result in the store, so
 tasks may run in any process and any order that respects their dependencies, and a killed study
@@ -24,21 +24,24 @@ import torch
 
 from mempost.core.counters import counting
 from mempost.core.errors import CorruptFileError, MempostError, NonFiniteError, PluginError
+from mempost.core.keeping import keeping
 from mempost.core.prior import FittedPrior, State
 from mempost.core.progress import Progress, silent
 from mempost.core.result import Result
 from mempost.core.sampler import Samples, TiledSampler, join_tiles, require_finite
-from mempost.core.streams import Streams
-from mempost.experiments.build import Setup, build, fit_prior, load_data
-from mempost.experiments.plan import Plan, Point, Run, file_hashes, sha256_of, versions
+from mempost.core.streams import Streams, n_tiles
+from mempost.experiments.build import Setup, build, fit_prior, load_data, rebuild
+from mempost.experiments.calibration import draw_for_truths, join_truths
+from mempost.experiments.plan import Plan, Point, Run, file_hashes, parts_of, sha256_of, versions
 from mempost.experiments.results import read_samples, write_result
-from mempost.experiments.store import Store
+from mempost.experiments.spec import Spec
+from mempost.experiments.store import KeptFolder, Store
 
 
 class Task(NamedTuple):
-    """A step of run ``run``: fit its prior, sample a tile, assemble the tiles, measure."""
+    """A step of run ``run``: fit a prior, prepare a part, sample a tile, assemble, measure."""
 
-    kind: Literal["fit", "sample", "assemble", "measure"]
+    kind: Literal["fit", "prepare", "sample", "assemble", "measure"]
     run: int
     tile: int = 0
 
@@ -65,9 +68,12 @@ class Workshop:
     def carry_out(self, task: Task, progress: Progress = silent) -> None:
         """Do one task; its result is in the store afterwards."""
         run = self.plan.runs[task.run]
-        with limited_threads(self.threads):
+        with limited_threads(self.threads), keeping(KeptFolder(self.store)):
             if task.kind == "fit":
-                self.prior(run.point, progress)
+                self.prior(*self.priors_of(run)[task.tile], progress)
+            elif task.kind == "prepare":
+                result = self.result(run)
+                result.sampler.prepare(result.problem, task.tile, progress)
             elif task.kind == "sample":
                 self._sample(run, task.tile, progress)
             elif task.kind == "assemble":
@@ -85,51 +91,67 @@ class Workshop:
         self._memory.move_to_end(key)
         return self._memory[key]
 
-    def prior(self, point: Point, progress: Progress = silent) -> FittedPrior:
-        """The fitted prior: from memory, from the store, or fitted now."""
-        return self._remember(("prior", point.prior_id), lambda: self._prior(point, progress))
+    def priors_of(self, run: Run) -> list[tuple[str, Spec]]:
+        """Ids of the priors that a run needs, its own and the common one, each with its spec."""
+        own, common = (run.prior_id, run.spec), (run.point.prior_id, run.point.spec)
+        return [own] if own[0] == common[0] else [own, common]
 
-    def _prior(self, point: Point, progress: Progress) -> FittedPrior:
-        spec = point.spec
+    def prior(self, prior_id: str, spec: Spec, progress: Progress = silent) -> FittedPrior:
+        """The fitted prior of a spec: from memory, from the store, or fitted now."""
+        return self._remember(("prior", prior_id), lambda: self._prior(prior_id, spec, progress))
+
+    def _prior(self, prior_id: str, spec: Spec, progress: Progress) -> FittedPrior:
         if "closed_form" in spec.prior.tags:  # nothing is learned that is worth keeping
-            return fit_prior(spec, self._data(point), progress)
-        path = self.store.path("priors", point.prior_id, "prior.safetensors")
+            return fit_prior(spec, self._data(spec), progress)
+        path = self.store.path("priors", prior_id, "prior.safetensors")
         kept = self.store.read_or_none(self.store.read_tensors, path)
         if kept is not None:
             return spec.prior.restore(State(*kept)).to(device=spec.device)
-        fitted = fit_prior(spec, self._data(point), progress)
+        fitted = fit_prior(spec, self._data(spec), progress)
         self.store.write_tensors(path, *fitted.state())
         return fitted
 
-    def _data(self, point: Point) -> Any:
-        spec = point.spec
+    def _data(self, spec: Spec) -> Any:
         key = json.dumps(
             spec.model_dump(mode="json", include={"seed", "dtype", "device", "data"}),
             sort_keys=True,
         )
         return self._remember(("data", key), lambda: load_data(spec))
 
-    def setup(self, point: Point) -> Setup:
-        """The inverse problem of a point, with its data and truth."""
+    def common_setup(self, point: Point) -> Setup:
+        """The inverse problem of a point under its common prior, with its data and truth."""
 
         def make() -> Setup:
-            return build(point.spec, self._data(point), self.prior(point))
+            spec = point.spec
+            return build(spec, self._data(spec), self.prior(point.prior_id, spec))
 
         return self._remember(("setup", point.problem_id), make)
+
+    def setup(self, run: Run) -> Setup:
+        """The inverse problem of a run: that of its point, under the run's own prior."""
+        common = self.common_setup(run.point)
+        if run.prior_id == run.point.prior_id:
+            return common
+
+        def make() -> Setup:
+            spec = run.spec
+            return rebuild(common, spec, self._data(spec), self.prior(run.prior_id, spec))
+
+        return self._remember(("setup", run.point.problem_id, run.prior_id), make)
 
     def result(self, run: Run) -> Result:
         """The result of a run, its samples read from the store when they are asked for."""
 
         def make() -> Result:
-            setup = self.setup(run.point)
-            spec = run.point.spec
+            setup = self.setup(run)
+            spec = run.spec
             return Result(
                 key=run.key,
                 point=run.point.labels,
                 sampler=spec.samplers[run.key],
                 problem=setup.problem,
                 data=setup.data,
-                truth=setup.truth,
+                truth=setup.truth if spec.calibration is None else None,
                 seed=spec.seed,
                 load_samples=lambda: self._read_samples(run).to(spec.device),
                 siblings=_Siblings(self, run),
@@ -142,7 +164,9 @@ class Workshop:
 
     def tiles(self, run: Run) -> int:
         """Number of sampling tasks of a run."""
-        sampler = run.point.spec.samplers[run.key]
+        if run.spec.calibration is not None:
+            return n_tiles(run.spec.calibration.truths)
+        sampler = run.spec.samplers[run.key]
         return sampler.tiles(run.n) if isinstance(sampler, TiledSampler) else 1
 
     def _sample(self, run: Run, tile: int, progress: Progress) -> None:
@@ -152,7 +176,10 @@ class Workshop:
         start = time.perf_counter()
         try:
             with counting() as counts:
-                if isinstance(sampler, TiledSampler):
+                if run.spec.calibration is not None:
+                    common, own = self.common_setup(run.point), self.setup(run)
+                    samples = draw_for_truths(run.spec, common, own, run.key, tile, progress)
+                elif isinstance(sampler, TiledSampler):
                     samples = sampler.sample_tile(result.problem, tile, streams, progress)
                 else:
                     samples = sampler.sample(result.problem, run.n, streams, progress)
@@ -164,6 +191,8 @@ class Workshop:
             raise
         values = {"counts": dict(counts), "seconds": time.perf_counter() - start}
         tensors = {"x": samples.values, **{f"stats.{k}": v for k, v in samples.stats.items()}}
+        if samples.truths is not None:
+            tensors["truths"] = samples.truths
         self.store.write_tensors(self._tile_path(run, tile), tensors, values)
 
     def _assemble(self, run: Run) -> None:
@@ -173,20 +202,25 @@ class Workshop:
         seconds = 0.0
         for tile in range(self.tiles(run)):
             tensors, values = self.store.read_tensors(self._tile_path(run, tile))
+            truths = tensors.pop("truths", None)
             stats = {k.removeprefix("stats."): v for k, v in tensors.items() if k != "x"}
-            tiles.append(Samples(tensors["x"], stats))
+            tiles.append(Samples(tensors["x"], stats, truths))
             seconds += values["seconds"]
             counts.update(values["counts"])
-        spec = run.point.spec
-        tiled = isinstance(spec.samplers[run.key], TiledSampler)
-        samples = join_tiles(tiles, run.n) if tiled else tiles[0]
-        setup = self.setup(run.point)
+        spec = run.spec
+        if spec.calibration is not None:
+            samples = join_truths(tiles)
+        elif isinstance(spec.samplers[run.key], TiledSampler):
+            samples = join_tiles(tiles, run.n)
+        else:
+            samples = tiles[0]
+        setup = self.setup(run)
         path = self.store.path("runs", run.id, "result.nc")
         attributes = {"title": self.plan.title, "sampler": run.key, "run": run.id}
         self.store.write(
             path, lambda p: write_result(p, samples, setup.problem, setup.truth, attributes)
         )
-        parts = [spec.data, spec.prior, spec.operator, spec.observation, spec.samplers[run.key]]
+        parts = parts_of(run.point.spec, run.key)
         provenance = {
             "id": run.id,
             "title": self.plan.title,
@@ -276,7 +310,7 @@ class _Siblings(Mapping[str, Result]):
 
 def metrics_id(run: Run) -> str:
     """Hash of the metrics of a spec, and of everything that they may compare with."""
-    fields = {"metrics", "samplers", "samples"}
+    fields = {"metrics", "samplers", "samples", "priors"}
     dumped = run.point.spec.model_dump(mode="json", by_alias=True, include=fields)
     dumped["key"] = run.key
     return hashlib.sha256(json.dumps(dumped, sort_keys=True).encode()).hexdigest()[:16]
