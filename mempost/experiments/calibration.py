@@ -54,11 +54,14 @@ def draw_for_truths(
         problem = own.problem.with_data(noisy)
         parts.append(sampler.sample(problem, spec.n_samples(key), streams))
         progress(done + 1, len(here), f"truth {i}")
-    raw = common.problem.prior.coordinates.to_raw(truths[here.start : here.stop])
+    in_tile = truths[here.start : here.stop]
+    if own is not common:  # otherwise not a bit may change: atoms tie with their draws
+        raw = common.problem.prior.coordinates.to_raw(in_tile)
+        in_tile = own.problem.prior.coordinates.from_raw(raw)
     return Samples(
         torch.stack([part.flat for part in parts]),
         {k: torch.stack([p.stats[k].flatten(0, 1) for p in parts]) for k in parts[0].stats},
-        own.problem.prior.coordinates.from_raw(raw),
+        in_tile,
     )
 
 
