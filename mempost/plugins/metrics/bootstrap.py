@@ -51,6 +51,7 @@ def mean_with_interval(
 ) -> dict[str, float]:
     """Columns ``name``, ``name_low`` and ``name_high``: a mean over draws and its interval."""
     flat = values.double().flatten().cpu()
-    counts = resampling_counts(*values.shape, resamples, stream)
+    chains, draws = values.shape
+    counts = resampling_counts(chains, draws, resamples, stream)
     low, high = percentile_interval(counts @ flat / len(flat), confidence)
     return {name: float(flat.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}

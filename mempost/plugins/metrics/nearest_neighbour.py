@@ -37,12 +37,13 @@ class NearestNeighbour(Metric):
     """Memorization by distance ratios to the nearest training examples, with both controls.
 
     Columns are ``nn_ratio_mean``, ``nn_ratio_median``, ``nn_rate`` (r < threshold),
-    ``nn_third_rate`` and, if there is a tolerance, ``nn_tolerance_rate``; each followed by nothing (the samples), ``_held_out`` or
-    ``_leave_one_out``, and by ``_low`` and ``_high`` for its bootstrap interval; rates also as
-    ``_excess``, samples minus held-out, and ``_corrected``, the excess over 1 minus held-out (left
-    out where the held-out rate is 1). ``nn_distinct`` counts the different nearest examples of the
-    draws under the ratio rule. In the prior's coordinates columns begin with ``nn_prior_``, so that
-    the metric can stand in a spec twice. Ratios need two training examples to compare with.
+    ``nn_third_rate`` and, if there is a tolerance, ``nn_tolerance_rate``; each followed by nothing
+    (the samples), ``_held_out`` or ``_leave_one_out``, and by ``_low`` and ``_high`` for its
+    bootstrap interval; rates also as ``_excess``, samples minus held-out, and ``_corrected``, the
+    excess over 1 minus held-out (left out where the held-out rate is 1). ``nn_distinct`` counts the
+    different nearest examples of the draws under the ratio rule. In the prior's coordinates columns
+    begin with ``nn_prior_``, so that the metric can stand in a spec twice. Ratios need two training
+    examples to compare with.
     """
 
     k: int = Field(50, ge=2, description="neighbours in the ratio, at most N")

@@ -37,18 +37,19 @@ class VelocityError(Metric):
         errors = (models.velocity(result.samples.flat) - true).double().flatten(1)
         products = (errors @ errors.T / errors.shape[1]).cpu()
         single = products.diagonal().clamp(min=0).sqrt()
-        shape = result.samples.values.shape[:2]
+        chains, draws = result.samples.values.shape[:2]
         stream = result.streams.at(tile=0, step=bootstrap.STEP)
         columns = bootstrap.mean_with_interval(
             "velocity_rmse_samples",
-            single.reshape(shape),
+            single.reshape(chains, draws),
             self.confidence,
             self.resamples,
             stream,
         )
         columns["velocity_rmse_best"] = float(single.min())
         stream = result.streams.at(tile=1, step=bootstrap.STEP)
-        share = bootstrap.resampling_counts(*shape, self.resamples, stream) / len(single)
+        counts = bootstrap.resampling_counts(chains, draws, self.resamples, stream)
+        share = counts / len(single)
         replicates = ((share @ products) * share).sum(1).clamp(min=0).sqrt()
         value = products.mean().clamp(min=0).sqrt()
         centred = (replicates - (replicates.mean() - value)).clamp(min=0)

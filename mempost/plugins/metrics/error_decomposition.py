@@ -1,0 +1,189 @@
+"""What a learned prior adds to the error, and what the sampler does: signed parts that telescope.
+
+Run the same sampler with the same random numbers twice, with the learned score (L) and with the
+exact one (C, its counterpart), and compare with the exact posterior (E). For the mean Q of a scalar
+over draws,
+
+    Q(L) - Q(E)  =  [Q(L) - Q(C)]  +  [Q(C) - Q(E)]
+       total           prior             sampler
+
+to the last bit that addition keeps. Draw i of L and draw i of C start from the same noise, so the
+bootstrap resamples them in pairs: what both have in common cancels in the prior's part. Distances
+have no sign, and telescope as a bound only,
+
+    d(L, E)  <=  d(L, C) + d(C, E),
+
+with d the sliced Wasserstein-1 distance over one set of directions, in raw coordinates, between the
+same draws that the scalars use. Samplers that start from the prior (``start: marginal``) share no
+random numbers across priors: take ``noise`` or ``standard_normal``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from mempost.core.errors import PluginError
+from mempost.core.metric import Metric
+from mempost.core.result import Result
+from mempost.core.streams import Stream
+from mempost.plugins.metrics import bootstrap, distances
+from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour
+from mempost.plugins.metrics.pairwise import nearest_distances
+from mempost.plugins.metrics.per_draw import chi_squared, velocity_rmse
+from mempost.plugins.metrics.thinning import thin_rows
+from mempost.plugins.wave_models import WaveModels
+
+Quantity = Literal["misfit", "memorized", "velocity_rmse"]
+
+UNITS: Mapping[str, str] = {"misfit": "", "memorized": "", "velocity_rmse": " km/s"}
+
+
+class ErrorDecomposition(Metric):
+    """Error of a learned prior's sampler, split into the prior's part and the sampler's.
+
+    For every sampler in ``counterparts`` and every quantity Q, columns ``Q_error_total``,
+    ``Q_error_prior`` and ``Q_error_sampler``, each with ``_low`` and ``_high`` from a paired
+    bootstrap; and the distances ``distance_total``, ``distance_prior``, ``distance_sampler`` with
+    ``distance_bound``, the sum of the last two. Quantities are those of `per_draw`: ``misfit``
+    (squared, per real datum), ``memorized`` (rate at r < threshold in raw coordinates) and
+    ``velocity_rmse`` (km/s); those that a problem does not have are left out.
+    """
+
+    counterparts: dict[str, str] = Field(
+        min_length=1,
+        description="the sampler with the learned prior: the same with the exact score",
+        examples=[{"learned": "empirical"}],
+    )
+    reference: str = Field("exact", description="the exact posterior")
+    quantities: tuple[Quantity, ...] = ("misfit", "memorized", "velocity_rmse")
+    draws: int = Field(64, ge=2, description="pairs of draws at most, from the first")
+    k: int = Field(50, ge=2, description="neighbours in the ratio, at most N")
+    threshold: float = Field(0.7, gt=0, description="memorized if the ratio is below")
+    directions: int = Field(64, ge=1, description="of the sliced distance")
+    confidence: float = Field(0.95, gt=0, lt=1)
+    resamples: int = Field(1000, ge=10)
+
+    @property
+    def compares_with(self) -> tuple[str, ...]:
+        """Keys of the samplers that the results are compared with."""
+        return (self.reference, *self.counterparts, *self.counterparts.values())
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        if result.key not in self.counterparts or result.samples.truths is not None:
+            return {}
+        counterpart = result.sibling(self.counterparts[result.key])
+        learned, paired = _pairs(result, counterpart, self.draws)
+        exact = result.sibling(self.reference)
+        drawn = thin_rows(exact.samples.flat, self.draws)
+        triple = (result, learned), (counterpart, paired), (exact, drawn)
+        columns: dict[str, float] = {}
+        for quantity in self.quantities:
+            found = [self._values(quantity, where, x) for where, x in triple]
+            values = [v for v in found if v is not None]
+            if len(values) == len(triple):
+                stream = result.streams.at(tile=0, step=bootstrap.STEP)
+                parts = self._telescope(values, stream)
+                columns |= {f"{quantity}_error_{name}": value for name, value in parts.items()}
+        raw = [where.problem.prior.coordinates.to_raw(x).double() for where, x in triple]
+        return columns | self._distances(raw, result.streams.at(tile=1, step=bootstrap.STEP))
+
+    def _values(
+        self, quantity: Quantity, result: Result, x: Float[Tensor, "n d"]
+    ) -> Float[Tensor, " n"] | None:
+        """The quantity of every draw, or None where the problem does not have it."""
+        if quantity == "misfit":
+            return chi_squared(result.problem, x)
+        if quantity == "velocity_rmse":
+            models = WaveModels.of(result.problem)
+            if models is None or result.truth is None:
+                return None
+            return velocity_rmse(models, x, result.truth)
+        if result.data is None or len(result.data.train) < 2:
+            return None
+        to_raw = result.problem.prior.coordinates.to_raw
+        train = to_raw(result.data.train.flatten(1))
+        found, _ = nearest_distances(to_raw(x), train, min(self.k, len(train)))
+        rule = NearestNeighbour(k=self.k, threshold=self.threshold)
+        return rule.measure(found)["rate"].double().cpu()
+
+    def _telescope(self, values: Sequence[Float[Tensor, " n"]], stream: Stream) -> dict[str, float]:
+        """Parts of the error of a mean, and intervals; values of learned, counterpart, exact."""
+        learned, counterpart, exact = values
+        n, m = len(learned), len(exact)
+        pairs = bootstrap.resampling_counts(1, n, self.resamples, stream) / n
+        others = bootstrap.resampling_counts(1, m, self.resamples, stream) / m
+        means = learned.mean(), counterpart.mean(), exact.mean()
+        replicates = pairs @ learned, pairs @ counterpart, others @ exact
+        columns: dict[str, float] = {}
+        for name, (i, j) in {"total": (0, 2), "prior": (0, 1), "sampler": (1, 2)}.items():
+            low, high = bootstrap.percentile_interval(
+                replicates[i] - replicates[j], self.confidence
+            )
+            columns[name] = float(means[i] - means[j])
+            columns |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+        return columns
+
+    def _distances(self, draws: Sequence[Float[Tensor, "n d"]], stream: Stream) -> dict[str, float]:
+        """Distances between draws of learned, counterpart and exact."""
+        learned, counterpart, exact = draws
+        along = distances.directions(learned.shape[1], self.directions, stream).to(learned.device)
+
+        def between(a: Tensor, b: Tensor) -> float:
+            w = torch.cat([a.new_full((len(a),), 1 / len(a)), b.new_full((len(b),), -1 / len(b))])
+            return float(distances.sliced_wasserstein(torch.cat([a, b]), w[None], along)[0])
+
+        prior, sampler = between(learned, counterpart), between(counterpart, exact)
+        return {
+            "distance_total": between(learned, exact),
+            "distance_prior": prior,
+            "distance_sampler": sampler,
+            "distance_bound": prior + sampler,
+        }
+
+    def verdict(self, results: Sequence[Result]) -> list[str]:
+        said = []
+        for result in results:
+            parts = [
+                _sentence(quantity, result.metrics)
+                for quantity in self.quantities
+                if f"{quantity}_error_total" in result.metrics
+            ]
+            if parts and result.key in self.counterparts:
+                where = ", ".join(f"{p.rpartition('.')[2]} = {v}" for p, v in result.point.items())
+                said.append(f"{where + ': ' if where else ''}{result.key}: {'; '.join(parts)}.")
+        return said
+
+
+def _sentence(quantity: str, columns: Mapping[str, float]) -> str:
+    total, prior, sampler = (
+        columns[f"{quantity}_error_{part}"] for part in ("total", "prior", "sampler")
+    )
+    unit = UNITS[quantity]
+    return (
+        f"{quantity.replace('_', ' ')} off by {total:+.3g}{unit} from the exact posterior's, "
+        f"{prior:+.3g} by the prior and {sampler:+.3g} by the sampler"
+    )
+
+
+def _pairs(
+    learned: Result, counterpart: Result, most: int
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+    """Draws of both that come from the same random numbers: as many as both have.
+
+    Raises:
+        PluginError: one of them is a set of Markov chains.
+    """
+    for result in (learned, counterpart):
+        if len(result.samples.values) > 1:
+            raise PluginError(
+                f"error_decomposition pairs independent draws, and {result.key} has chains"
+            )
+    a, b = learned.samples.values[0], counterpart.samples.values[0]
+    n = min(len(a), len(b), most)
+    return a[:n], b[:n]

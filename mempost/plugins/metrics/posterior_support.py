@@ -1,0 +1,61 @@
+"""How many training examples a posterior of examples stands on.
+
+The exact posterior under a memorized prior is a lookup, sum_n w_n delta(x - x_n) as the bandwidth
+vanishes. With informative data one w_n is 1 and the others underflow, so that the difference of the
+two largest log w_n says more than the weights: how many nats the second example is behind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+
+from mempost.core.metric import Metric
+from mempost.core.result import Result
+from mempost.plugins.samplers.discrete_posterior import DiscretePosterior
+
+
+class PosteriorSupport(Metric):
+    """How many training examples carry the mass of a finite-sample posterior, and by how much.
+
+    Columns ``support_size`` (the fewest examples that hold ``share`` of the mass),
+    ``support_of`` (N), ``support_largest`` (the largest weight) and ``support_gap`` (log weight of
+    the first minus that of the second, in nats). Only for posteriors of weighted atoms.
+    """
+
+    share: float = Field(0.999, gt=0, lt=1, description="of the mass")
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        posterior = result.posterior
+        if not isinstance(posterior, DiscretePosterior):
+            return {}
+        log_weights = posterior.log_weights.double().sort(descending=True).values
+        held = log_weights.exp().cumsum(0)
+        short = held < self.share * held[-1]
+        columns = {
+            "support_size": float(short.sum()) + 1,
+            "support_of": float(len(held)),
+            "support_largest": float(log_weights[0].exp()),
+        }
+        if len(held) > 1 and bool(torch.isfinite(log_weights[1])):
+            columns["support_gap"] = float(log_weights[0] - log_weights[1])
+        return columns
+
+    def verdict(self, results: Sequence[Result]) -> list[str]:
+        return [self._sentence(result) for result in results if "support_size" in result.metrics]
+
+    def _sentence(self, result: Result) -> str:
+        columns = result.metrics
+        size, n = int(columns["support_size"]), int(columns["support_of"])
+        held = "holds" if size == 1 else "hold"
+        said = (
+            f"Under the exact posterior {result.key}, {size} of {n} training examples {held} "
+            f"{self.share:.1%} of the mass"
+        )
+        gap = columns.get("support_gap", math.inf)
+        if size == 1 and math.isfinite(gap):
+            said += f"; the second is {gap:.3g} nats behind"
+        return said + "."
