@@ -97,7 +97,8 @@ def test_a_killed_study_resumes_to_the_same_bits(mempost, spec, tmp_path):
 
 
 def test_an_interrupted_study_leaves_its_finished_runs_usable(mempost, spec, tmp_path):
-    many = ("--set", "samples=5000")
+    slow = ("sweep={noise.std: [0.3, 0.01]}", "samplers.rejection.rounds=100000", "samples=5000")
+    many = [word for setting in slow for word in ("--set", setting)]  # the second run takes long
     going = mempost("run", spec, "--out", tmp_path / "out", *many, popen=True)
     deadline = time.monotonic() + 100
     while len(list(tmp_path.glob("out/runs/*/metrics/*.json"))) < 1:
