@@ -1,0 +1,1 @@
+"""Denoising score matching: networks, parametrisations, noise levels, training."""
