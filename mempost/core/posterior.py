@@ -52,6 +52,10 @@ class Posterior(ABC):
         """``n`` independent draws; the first ones do not depend on ``n``."""
         return draw_tiled(n, streams, self._draw)
 
+    def draw_tile(self, stream: Stream) -> Float[Tensor, "tile d"]:
+        """`TILE` draws from one stream."""
+        return self._draw(stream)
+
     @abstractmethod
     def _draw(self, stream: Stream) -> Float[Tensor, "tile d"]:
         """One tile of draws."""

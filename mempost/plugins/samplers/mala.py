@@ -85,11 +85,10 @@ class MALA(Langevin):
         noise = stream.normal(tuple(x.shape), x.dtype, x.device)
         uniform = stream.uniform((len(x),), x.dtype, x.device)
 
-        slope = apply_transposed(factor, state["gradient"])
-        proposal = x + apply(factor, h * slope + (2 * h).sqrt() * noise)
+        proposal = langevin_proposal(x, state["gradient"], factor, h, noise)
         value, gradient = log_density_gradient(problem, proposal, self.smoothing)
-        back = noise + (h / 2).sqrt() * (slope + apply_transposed(factor, gradient))
-        log_ratio = value - state["log_density"] + (noise**2 - back**2).sum(-1) / 2
+        log_ratio = value - state["log_density"]
+        log_ratio = log_ratio + log_ratio_back(state["gradient"], gradient, factor, h, noise)
         acceptance = require_finite(log_ratio.clamp(max=0).exp(), "acceptance probability")
 
         accepted = uniform < acceptance
@@ -107,3 +106,29 @@ class MALA(Langevin):
         self, problem: InverseProblem, state: SamplerState
     ) -> tuple[Float[Tensor, "batch d"], dict[str, Tensor]]:
         return state["x"], {n: state[n] for n in ("log_density", "acceptance", "step_size")}
+
+
+def langevin_proposal(
+    x: Float[Tensor, "batch d"],
+    gradient: Float[Tensor, "batch d"],
+    factor: dict[str, Tensor],
+    h: Tensor | float,
+    noise: Float[Tensor, "batch d"],
+) -> Float[Tensor, "batch d"]:
+    """y = x + h M g(x) + sqrt(2h) L n, with steps h that broadcast against x."""
+    h = torch.as_tensor(h).to(x)
+    return x + apply(factor, h * apply_transposed(factor, gradient) + (2 * h).sqrt() * noise)
+
+
+def log_ratio_back(
+    gradient: Float[Tensor, "batch d"],
+    proposed_gradient: Float[Tensor, "batch d"],
+    factor: dict[str, Tensor],
+    h: Tensor | float,
+    noise: Float[Tensor, "batch d"],
+) -> Float[Tensor, " batch"]:
+    """log q(x | y) - log q(y | x) of `langevin_proposal`."""
+    h = torch.as_tensor(h).to(noise)
+    slopes = apply_transposed(factor, gradient) + apply_transposed(factor, proposed_gradient)
+    back = noise + (h / 2).sqrt() * slopes
+    return (noise**2 - back**2).sum(-1) / 2

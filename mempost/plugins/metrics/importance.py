@@ -1,0 +1,112 @@
+"""How far weighted draws can be trusted: importance sampling and sequential Monte Carlo.
+
+Of S draws of a proposal with weights w_i, by `mempost.plugins.samplers.weights` and `pareto`,
+
+    ess_share        (sum w)^2 / (S sum w^2)
+    largest_weight   max w / sum w
+    pareto_k         shape of the tail of the weights
+    log_evidence     log of the mean weight, an estimate of log p(y)
+
+A population of sequential Monte Carlo gives one estimate Z_j of p(y). Their mean is the estimate
+from all, and its error comes from their spread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mempost.core.metric import Metric
+from mempost.core.plugin import Reference
+from mempost.core.result import Result
+from mempost.plugins.metrics.pareto import dependable_shape, pareto_shape
+from mempost.plugins.samplers.weights import effective_sample_size, log_mean
+
+
+class ImportanceDiagnostics(Metric):
+    """Effective sample size, largest weight, tail of the weights, and the log evidence.
+
+    Columns ``ess_share``, ``largest_weight`` and ``pareto_k`` of `Importance`; ``surviving_share``
+    (of the draws of the prior, those that have descendants) of `SMC`; ``log_evidence`` and
+    ``log_evidence_se`` of both, and ``log_evidence`` of samplers that know it in closed form.
+    """
+
+    references = (
+        Reference(
+            "vehtari2024pareto",
+            "Aki Vehtari and Daniel Simpson and Andrew Gelman and Yuling Yao and Jonah Gabry",
+            "Pareto smoothed importance sampling",
+            2024,
+            "https://jmlr.org/papers/v25/19-556.html",
+        ),
+        Reference(
+            "zhang2009efficient",
+            "Jin Zhang and Michael A. Stephens",
+            "A new and efficient estimation method for the generalized Pareto distribution",
+            2009,
+            "https://doi.org/10.1198/tech.2009.08017",
+        ),
+    )
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        exact = getattr(result.posterior, "log_evidence", None)
+        if exact is not None:
+            return {"log_evidence": float(exact)}
+        if result.samples.truths is not None:  # of a calibration run, every chain has other data
+            return {}
+        stats = result.samples.stats
+        if "proposal_log_weight" in stats:
+            return _of_weights(stats["proposal_log_weight"].flatten())
+        if {"log_evidence", "population", "origin"} <= stats.keys():
+            return _of_populations(stats)
+        return {}
+
+    def verdict(self, results: Sequence[Result]) -> list[str]:
+        return [said for result in results if (said := _sentence(result)) is not None]
+
+
+def _of_weights(log_weights: Tensor) -> dict[str, float]:
+    value, error = log_mean(log_weights)
+    columns = {
+        "ess_share": effective_sample_size(log_weights) / len(log_weights),
+        "largest_weight": float(log_weights.double().softmax(0).max()),
+        "pareto_k": pareto_shape(log_weights),
+        "log_evidence": value,
+        "log_evidence_se": error,
+    }
+    return {name: value for name, value in columns.items() if not math.isnan(value)}
+
+
+def _of_populations(stats: dict[str, Tensor]) -> dict[str, float]:
+    population = stats["population"].flatten()
+    last = [torch.nonzero(population == j)[-1, 0] for j in population.unique()]
+    value, error = log_mean(stats["log_evidence"].flatten()[torch.stack(last)])
+    pairs = torch.stack([population, stats["origin"].flatten()], -1).unique(dim=0)
+    columns = {
+        "log_evidence": value,
+        "log_evidence_se": error,
+        "surviving_share": len(pairs) / len(population),
+    }
+    return {name: value for name, value in columns.items() if not math.isnan(value)}
+
+
+def _sentence(result: Result) -> str | None:
+    """What the weights say of one run."""
+    columns = result.metrics
+    if "ess_share" not in columns:
+        return None
+    where = ", ".join(f"{path.rpartition('.')[2]} = {v}" for path, v in result.point.items())
+    size = len(result.samples)
+    count, k = columns["ess_share"] * size, columns.get("pareto_k")
+    shown = f"the draws of {result.key} are worth {columns['ess_share']:.1%} of their number"
+    limit = dependable_shape(size)
+    if count < 20:
+        judged = f"that is {count:.0f} draws: its proposal misses the posterior"
+    elif k is not None and k > limit:
+        judged = f"and their tail is heavy (k = {k:.2f}, above {limit:.2f}): not to be relied on"
+    else:
+        judged = "" if k is None else f"and their tail is light (k = {k:.2f})"
+    return f"{where + ': ' if where else ''}{shown}{', ' + judged if judged else ''}."

@@ -1,0 +1,108 @@
+"""Importance sampling: draws of an approximate posterior, corrected by their weights.
+
+    x_i ~ q,      w_i = p(x_i) p(y | x_i) / q(x_i),      p(y) = E_q[w]
+
+and draw i of n is a copy of x_j with probability w_j / sum w. The proposal q is a sampler whose
+posterior is closed form with a density, such as the linearised mixture. Where q is right all
+weights are equal; where it is not, the effective sample size says so. The ratio of two densities
+has heavy tails if q is narrower than the posterior: see the metric ``importance``.
+
+Reference: Chopin & Papaspiliopoulos 2020, "An introduction to sequential Monte Carlo", chapter 8.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated
+
+import torch
+from pydantic import Field
+
+from mempost.core.errors import PluginError
+from mempost.core.posterior import Posterior
+from mempost.core.problem import InverseProblem
+from mempost.core.progress import Progress, silent
+from mempost.core.reference import PluginField
+from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler, require_finite
+from mempost.core.streams import TILE, Streams
+from mempost.plugins.samplers.exact_lgm import ExactLGM
+from mempost.plugins.samplers.markov_chain import offers_density
+from mempost.plugins.samplers.weights import SEQUENTIAL_MONTE_CARLO, systematic
+
+
+class Importance(TiledSampler):
+    """Importance resampling: draws of an approximate posterior, kept as their weights say.
+
+    Exact up to the Monte-Carlo error of its weights, with a bias of one over the effective sample
+    size. Populations of ``population`` draws are resampled within themselves and independent of one
+    another, so workers share them.
+
+    Noise level: used. Assumes: a proposal in closed form that is nowhere much smaller than the
+    posterior, and a prior with a log density. Cost of a draw: one forward map, beside the cost of
+    the proposal itself. Statistics: ``proposal_log_weight``, log w of proposal i of a population
+    (not of draw i; its mean weight estimates p(y)), and ``ancestor``, the proposal that a draw is
+    a copy of.
+    """
+
+    tags = frozenset({"exact", "uses_noise_level", "needs_gradient", "interacting"})
+    references = (SEQUENTIAL_MONTE_CARLO,)
+
+    proposal: Annotated[PosteriorSampler, PluginField("sampler")] = Field(
+        default_factory=ExactLGM, description="a sampler whose posterior is closed form"
+    )
+    population: int = Field(
+        1024,
+        ge=TILE,
+        multiple_of=TILE,
+        description="draws that are resampled together",
+        examples=[128],
+    )
+
+    @property
+    def tile_size(self) -> int:
+        return self.population
+
+    @property
+    def preparations(self) -> int:
+        return self.proposal.preparations
+
+    def prepare(self, problem: InverseProblem, part: int, progress: Progress = silent) -> None:
+        self.proposal.prepare(problem, part, progress)
+
+    def check(self, problem: InverseProblem) -> None:
+        self.proposal.check(problem)
+        if not offers_density(problem, 0.0):
+            raise PluginError(
+                f"importance: {type(problem.prior).__name__} has no log density here (atoms have "
+                "none: use finite_sample_weights)"
+            )
+
+    def sample_tile(
+        self, problem: InverseProblem, tile: int, streams: Streams, progress: Progress = silent
+    ) -> Samples:
+        q = _posterior(self.proposal, problem)
+        parts = self.population // TILE
+        draws, log_weights = [], []
+        for k in range(parts):
+            x = q.draw_tile(streams.at(tile * parts + k))
+            weight = problem.log_density(x) - q.log_density(x)
+            first = tile * self.population + k * TILE
+            draws.append(require_finite(x, "proposal", first_sample=first))
+            log_weights.append(require_finite(weight, "log weight", first_sample=first))
+            progress(k + 1, parts)
+        log_weight = torch.cat(log_weights)
+        ancestor = systematic(log_weight, streams.at(tile, 1))
+        stats = {"proposal_log_weight": log_weight[:, None], "ancestor": ancestor[:, None]}
+        return Samples(torch.cat(draws)[ancestor, None], stats)
+
+
+@lru_cache(maxsize=1)
+def _posterior(proposal: PosteriorSampler, problem: InverseProblem) -> Posterior:
+    """The proposal on this very problem, remembered from one population to the next."""
+    q = proposal.posterior(problem)
+    if q is None:
+        raise PluginError(
+            f"importance: {type(proposal).__name__} has no posterior in closed form to propose "
+            "from; exact_lgm has"
+        )
+    return q

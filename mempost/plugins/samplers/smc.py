@@ -1,0 +1,185 @@
+"""Sequential Monte Carlo: a population that is led from the prior to the posterior.
+
+    p_beta(x) proportional to p(x) p(y | x)^beta,      0 = beta_0 < beta_1 < ... < beta_K = 1
+
+Every stage raises beta as far as the weights allow, resamples, and moves the particles by
+Metropolis-adjusted Langevin steps that leave p_beta invariant (see `tempered_population`). At
+beta = 1 the particles carry equal weights. The product of the mean weights of all stages is an
+unbiased estimate of the evidence p(y), but for the adaptation.
+
+Particles need not cross between modes: how many are in each is set by the weights on the way, with
+an error that falls as one over the root of their number. This is what a chain cannot do.
+
+References: Del Moral, Doucet & Jasra 2006, "Sequential Monte Carlo samplers"; Chopin &
+Papaspiliopoulos 2020, "An introduction to sequential Monte Carlo", chapter 17.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from pydantic import Field
+
+from mempost.core import keeping
+from mempost.core.errors import NonFiniteError, PluginError
+from mempost.core.plugin import Reference
+from mempost.core.problem import InverseProblem
+from mempost.core.progress import Progress, silent
+from mempost.core.sampler import Samples, TiledSampler, require_finite
+from mempost.core.streams import TILE, Streams
+from mempost.plugins.samplers.markov_chain import offers_density
+from mempost.plugins.samplers.tempered_population import TemperedPopulation
+from mempost.plugins.samplers.weights import SEQUENTIAL_MONTE_CARLO
+
+_SECONDS = 5.0
+"""Time between two kept states of a population."""
+
+
+class SMC(TiledSampler):
+    """Tempered sequential Monte Carlo: a population moved from the prior to the posterior.
+
+    Exact up to the Monte-Carlo error of a population, with a bias of one over its size. Separated
+    modes get the right masses. Populations of ``particles`` are independent of one another, so
+    workers share them; what comes beyond the number of draws asked for is left out.
+
+    Noise level: used. Assumes: a differentiable operator and a prior with a log density. Cost: a
+    forward map, a pullback and a gradient of the log density a particle and move; about ten moves a
+    stage in 100 dimensions, and a stage for every factor of two or so by which the data narrow the
+    prior. Statistics of a draw: ``log_density`` up to the evidence and ``origin`` (the particle of
+    the prior that it descends from). Statistics of its population: ``log_evidence``, ``population``
+    (its number), ``stages``, and ``acceptance`` of the last move.
+    """
+
+    tags = frozenset({"exact", "uses_noise_level", "needs_gradient", "interacting"})
+    references = (
+        Reference(
+            "delmoral2006smc",
+            "Pierre Del Moral and Arnaud Doucet and Ajay Jasra",
+            "Sequential Monte Carlo samplers",
+            2006,
+            "https://doi.org/10.1111/j.1467-9868.2006.00553.x",
+        ),
+        Reference(
+            "jasra2011inference",
+            "Ajay Jasra and David A. Stephens and Arnaud Doucet and Theodoros Tsagaris",
+            "Inference for Lévy-driven stochastic volatility models via adaptive sequential Monte "
+            "Carlo",
+            2011,
+            "https://doi.org/10.1111/j.1467-9469.2010.00723.x",
+        ),
+        Reference(
+            "titsias2023fisher",
+            "Michalis K. Titsias",
+            "Optimal preconditioning and Fisher adaptive Langevin sampling",
+            2023,
+            "https://arxiv.org/abs/2305.14442",
+        ),
+        SEQUENTIAL_MONTE_CARLO,
+    )
+
+    particles: int = Field(
+        512, ge=TILE, multiple_of=TILE, description="particles of a population", examples=[256]
+    )
+    ess_share: float = Field(
+        0.5, gt=0, lt=1, description="effective sample size of a stage's weights over particles"
+    )
+    relaxation: float = Field(
+        3.0, gt=0, description="Langevin time that a stage moves for; a Gaussian relaxes by exp(-t)"
+    )
+    max_moves: int = Field(100, ge=1, description="moves after which a stage ends in any case")
+    target_acceptance: float = Field(0.574, gt=0, lt=1)
+
+    @property
+    def tile_size(self) -> int:
+        return self.particles
+
+    def check(self, problem: InverseProblem) -> None:
+        if not offers_density(problem, 0.0):
+            raise PluginError(
+                f"smc: {type(problem.prior).__name__} has no log density here (atoms have none: "
+                "use finite_sample_weights)"
+            )
+        if self.particles < 2 * problem.dimension:
+            raise PluginError(
+                f"smc: {self.particles} particles, and {problem.dimension} unknowns take twice as "
+                "many at least"
+            )
+
+    def sample_tile(
+        self, problem: InverseProblem, tile: int, streams: Streams, progress: Progress = silent
+    ) -> Samples:
+        self.check(problem)
+        name = self._name(problem, tile, streams)
+        kept = keeping.load(name)
+        if kept is None:
+            step, population = 0, self._start(problem, tile, streams)
+        else:
+            step = int(kept.values["step"])
+            values = {k: v for k, v in kept.values.items() if k != "step"}
+            population = TemperedPopulation.from_state(kept._replace(values=values))
+        saved = time.monotonic()
+        while population.beta < 1 or not self._is_relaxed(population):
+            step += 1
+            population = self._advance(problem, population, tile, step, streams)
+            progress(
+                round(100 * population.beta),
+                100,
+                f"stage {population.stage}, exponent {population.beta:.2g}",
+            )
+            if time.monotonic() - saved > _SECONDS:
+                state = population.state()
+                keeping.save(name, state._replace(values={**state.values, "step": step}))
+                saved = time.monotonic()
+        keeping.drop(name)
+        return _samples(population, tile)
+
+    def _start(self, problem: InverseProblem, tile: int, streams: Streams) -> TemperedPopulation:
+        population = TemperedPopulation.start(problem, self.particles, streams.at(tile, 0))
+        for name, tensor in population.tensors.items():
+            require_finite(tensor, name, 0, tile * self.particles)
+        return population
+
+    def _is_relaxed(self, population: TemperedPopulation) -> bool:
+        """Whether a stage has moved for long enough."""
+        return population.time >= self.relaxation or population.moves >= self.max_moves
+
+    def _advance(
+        self,
+        problem: InverseProblem,
+        population: TemperedPopulation,
+        tile: int,
+        step: int,
+        streams: Streams,
+    ) -> TemperedPopulation:
+        """A move, or the beginning of the next stage."""
+        stream = streams.at(tile, step)
+        if self._is_relaxed(population):
+            return population.temper(self.ess_share, stream)
+        try:
+            return population.move(problem, self.target_acceptance, stream)
+        except NonFiniteError as error:
+            sample = None if error.sample is None else tile * self.particles + error.sample
+            raise NonFiniteError(error.quantity, step, sample, population.tensors) from error
+
+    def _name(self, problem: InverseProblem, tile: int, streams: Streams) -> str:
+        """What a population is kept under: it depends on all of these and on nothing else."""
+        prior = problem.prior.state()
+        tensors = [x for name in sorted(prior.tensors) for x in (name, prior.tensors[name])]
+        parts = (problem.operator, str(problem.noise), problem.y, str(streams), tile, *tensors)
+        return f"smc_{keeping.content_hash(self, *parts)}"
+
+
+def _samples(population: TemperedPopulation, tile: int) -> Samples:
+    """The particles, one draw each, with their statistics and those of their population."""
+    t = population.tensors
+    like = t["log_likelihood"]
+    stats = {
+        "log_density": t["log_prior"] + like,
+        "origin": t["origin"],
+        "log_evidence": torch.full_like(like, population.log_evidence),
+        "population": torch.full_like(t["origin"], tile),
+        "stages": torch.full_like(t["origin"], population.stage),
+        "acceptance": torch.full_like(like, population.acceptance),
+    }
+    return Samples(t["x"][:, None], {name: value[:, None] for name, value in stats.items()})
