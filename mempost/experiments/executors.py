@@ -7,7 +7,9 @@ dependency failed is not run; it takes over the reason.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -170,12 +172,20 @@ _steps: Queue[_Step] | None = None
 def _start_worker(
     raw: Mapping[str, Any], folder: Path | None, out: Path, threads: int, steps: Queue[_Step]
 ) -> None:
-    """Plan the study anew in a worker; Ctrl-C is the parent's to handle."""
+    """Plan the study anew in a worker; Ctrl-C is the parent's to handle, whose end ends it."""
     global _workshop, _steps
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _steps = steps
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     plan: Plan = make_plan(raw, "spec", folder)
     _workshop = Workshop(plan, Store(out), threads)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # files are written whole or not at all
 
 
 def _carry_out(task: Task) -> Outcome:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 
+WIDEST = 6
+"""Panels in a line."""
+
+
 class LensHeatmaps(Figure):
     """Heat maps of p(x_t | y) per method over (t, x), beside the exact law (one dimension).
 
@@ -33,9 +37,12 @@ class LensHeatmaps(Figure):
             raise PluginError(f"lens_heatmaps draws one dimension, found {d}")
         groups = style.thinned(style.by_point(results), self.points)
         rows = [lens_panels.lenses(group, self.reference) for group in groups]
-        columns = 1 + max(len(row) for row in rows)
+        panels = 1 + max(len(row) for row in rows)
+        if len(rows) == 1 and panels > WIDEST:
+            yield "lens_heatmaps", self._wrapped(rows[0], panels)
+            return
         figure, axes = style.panels(
-            len(rows), columns, 1.75, 1.8, extra=0.3, sharex="all", sharey="all"
+            len(rows), panels, 1.75, 1.8, extra=0.3, sharex="all", sharey="all"
         )
         for ax_row, row, group in zip(axes, rows, groups):
             heat_map_row(ax_row, row, self.window, self.bins)
@@ -46,6 +53,20 @@ class LensHeatmaps(Figure):
         for ax in axes[-1]:
             ax.set_xlabel("$t$")
         yield "lens_heatmaps", figure
+
+    def _wrapped(self, row: Mapping[str, lens_panels.Lens], panels: int) -> Canvas:
+        """The panels of a single point, in several lines."""
+        lines = -(-panels // WIDEST)
+        figure, axes = style.panels(
+            lines, -(-panels // lines), 1.75, 1.8, extra=0.3, sharex="all", sharey="all"
+        )
+        heat_map_row(list(axes.flat), row, self.window, self.bins)
+        for ax in axes[:, 0]:
+            ax.set_ylabel("$x_t$")
+        for ax in figure.axes:
+            ax.set_xlabel("$t$")
+            ax.tick_params(labelbottom=True)
+        return figure
 
 
 def heat_map_row(
