@@ -1,0 +1,100 @@
+"""Training curves of learned priors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from mempost.core.errors import PluginError
+from mempost.core.figure import Figure
+from mempost.core.result import Result
+from mempost.plugins.figures import style
+from mempost.plugins.priors.score_matching.fitted import FittedScore
+from mempost.plugins.priors.score_matching.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+
+class Curve(NamedTuple):
+    """One training run: its history, name and look."""
+
+    history: History
+    label: str
+    look: style.Look
+
+
+class TrainingCurves(Figure):
+    """Loss, learning rate and error by noise level of the learned priors of a study.
+
+    One panel each: the mean loss of a block of steps; the learning rate; and the mean squared error
+    of the denoiser on noised training examples against the noise level, over the last steps of
+    training, in units of the variance of the data (1 is what the mean of the data achieves). The
+    line of a level is the mean of its bin. Runs with the same history are drawn once.
+    """
+
+    last: float = Field(
+        0.1, gt=0, le=1, description="share of the steps, from the end, in the error by level"
+    )
+    runs: int = Field(12, ge=1, description="training runs at most, evenly thinned")
+
+    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+        curves = _curves(results)
+        if not curves:
+            raise PluginError("training_curves draws learned priors, and this study has none")
+        shown = np.unique(np.linspace(0, len(curves) - 1, self.runs).round().astype(int))
+        figure, axes = style.panels(1, 3, 3.4, 2.7, extra=0.6)
+        for curve in (curves[i] for i in shown):
+            self._draw(axes[0], curve)
+        loss, rate, error = axes[0]
+        loss.set(xlabel="step", ylabel="loss", yscale="log")
+        rate.set(xlabel="step", ylabel="learning rate", yscale="log")
+        error.set(
+            xlabel=r"noise level $\sigma = s/a$",
+            ylabel=r"error of the denoiser / $\sigma_\mathrm{data}^2$",
+            xscale="log",
+            yscale="log",
+        )
+        style.legend_above(figure, axes)
+        yield "training_curves", figure
+
+    def _draw(self, axes: Sequence[Axes], curve: Curve) -> None:
+        loss, rate, error = axes
+        history = {name: values.numpy() for name, values in curve.history.curves.items()}
+        look = curve.look._asdict()
+        loss.plot(history["step"], history["loss"], label=curve.label, linewidth=1.0, **look)
+        rate.plot(history["step"], history["learning_rate"], label=curve.label, **look)
+        steps = history["step"]
+        late = history["level_error"][steps >= steps[-1] * (1 - self.last)]
+        measured = ~np.isnan(late).all(0)
+        middles = (curve.history.edges[1:] * curve.history.edges[:-1]).sqrt().numpy()
+        means = np.nanmean(late[:, measured], 0)
+        error.plot(middles[measured], means, marker=".", label=curve.label, **look)
+
+
+def _curves(results: Sequence[Result]) -> list[Curve]:
+    """The training runs of a study, each once, in order."""
+    looks = style.looks(results)
+    points = len(style.by_point(results))
+    found: dict[bytes, tuple[Result, History]] = {}
+    for result in results:
+        prior = result.problem.prior
+        if isinstance(prior, FittedScore):
+            content = b"".join(c.numpy().tobytes() for c in prior.history.curves.values())
+            found.setdefault(content, (result, prior.history))
+    keys = dict.fromkeys(result.key for result, _ in found.values())
+    shades = {key: style.shades(looks[key].color, points) for key in keys}
+    used = dict.fromkeys(keys, 0)
+    curves = []
+    for result, history in found.values():
+        names = [style.sampler_label(result.key)] if len(keys) > 1 else []
+        names += [title] if (title := style.title_of(result.point)) else []
+        color = shades[result.key][used[result.key]]
+        used[result.key] += 1
+        label = ", ".join(names) or "training"
+        curves.append(Curve(history, label, style.Look(color, looks[result.key].linestyle)))
+    return curves

@@ -1,0 +1,104 @@
+"""The stored form: safetensors and JSON there and back, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import pytest
+import torch
+from learned_problems import QUICK, TRAINING, fitted, points
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from mempost.core.errors import CorruptFileError, PluginError
+from mempost.core.prior import State
+from mempost.core.streams import Streams
+from mempost.plugins.priors.learned_score import LearnedScore
+from mempost.plugins.priors.score_matching.fitted import FORMAT, FittedScore
+from mempost.plugins.priors.score_matching.networks import NetworkRecipe
+
+
+def test_through_safetensors_and_json(tmp_path):
+    prior = fitted(points(), snapshots=(5, 60), standardise=True)
+    tensors, values = prior.state()
+    save_file({k: v.contiguous() for k, v in tensors.items()}, tmp_path / "prior.safetensors")
+    read = State(load_file(tmp_path / "prior.safetensors"), json.loads(json.dumps(values)))
+    again = FittedScore.from_state(read)
+    assert again.network == prior.network
+    for step in (None, 5):
+        one, two = (p if step is None else p.at_step(step) for p in (prior, again))
+        draws = [p.coordinates.to_raw(p.sample(40, Streams(0, "sampling"))) for p in (one, two)]
+        assert torch.equal(*draws)
+    assert all(
+        torch.equal(a.nan_to_num(), again.history.curves[name].nan_to_num())
+        for name, a in prior.history.curves.items()
+    )
+
+
+def without(state: State, name: str) -> State:
+    tensors = {k: v for k, v in state.tensors.items() if k != name}
+    return State(tensors, {k: v for k, v in state.values.items() if k != name})
+
+
+def test_another_format_is_refused():
+    state = fitted().state()
+    later = State(state.tensors, {**state.values, "format": FORMAT + 1})
+    with pytest.raises(CorruptFileError, match=f"of format {FORMAT + 1}; this version reads"):
+        FittedScore.from_state(later)
+
+
+@pytest.mark.parametrize(
+    "name", ["centre", "network.layers.0.weight", "coordinates.scale", "sigma_range", "network"]
+)
+def test_a_missing_part_is_refused(name):
+    with pytest.raises(CorruptFileError, match="is damaged") as error:
+        FittedScore.from_state(without(fitted().state(), name))
+    assert "\n" not in str(error.value)
+
+
+def test_a_weight_of_another_shape_is_refused():
+    state = fitted().state()
+    tensors = {**state.tensors, "network.layers.0.bias": torch.zeros(3)}
+    with pytest.raises(CorruptFileError, match=r"layers\.0\.bias"):
+        FittedScore.from_state(State(tensors, state.values))
+
+
+def test_an_unknown_snapshot_is_refused():
+    with pytest.raises(PluginError, match="no snapshot of step 4; steps kept are 5"):
+        fitted(snapshots=(5,)).at_step(4)
+
+
+class Linear(NetworkRecipe):
+    """A network of one's own."""
+
+    type: Literal["test_linear"] = "test_linear"
+    bias: bool = True
+
+    def build(self, shape):
+        class Module(nn.Module):
+            def __init__(self, bias):
+                super().__init__()
+                self.map = nn.Linear(shape[0], shape[0], bias)
+
+            def forward(self, x, clock):
+                return self.map(x)
+
+        return Module(self.bias)
+
+
+class WithLinear(LearnedScore):
+    """A prior that offers it."""
+
+    network: Linear = Field(default_factory=Linear)
+
+
+def test_a_network_of_ones_own_is_trained_stored_and_found():
+    hyper = {k: v for k, v in QUICK.items() if k != "network"}
+    prior = WithLinear.model_validate({**hyper, "network": {"type": "test_linear", "bias": False}})
+    fit = prior.fit(points(), streams=TRAINING)
+    again = FittedScore.from_state(fit.state())
+    assert again.network == Linear(bias=False)
+    moved = fit.to(dtype=torch.float32)
+    assert moved.dtype == torch.float32 and moved.denoiser.centre.dtype == torch.float32
