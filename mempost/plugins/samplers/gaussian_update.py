@@ -9,6 +9,13 @@ With K_d = I_d + A^T A and K_m = I_m + A A^T (Woodbury's identity),
 Every component of a linearised Gaussian mixture is this problem in the coordinates of its own
 factor. Only the smaller of K_d and K_m is formed and factorised, for a batch of problems at once.
 The quadratic form is a sum of squares, so it does not cancel.
+
+Where d <= m, the statistics G = A^T A, t = A^T r and q = |r|^2 will do, without A and r:
+
+    u* = (I + G)^-1 t,      r^T K_m^-1 r = q - 2 t^T u* + u*^T (I + G) u*
+
+which is stationary in u*, so that an error of u* counts squared; differences of q cancel, which
+leaves a rounding error of q times the unit roundoff (1e-10 for q = 1e6 in double precision).
 """
 
 from __future__ import annotations
@@ -40,6 +47,12 @@ class GaussianUpdate:
         gram = gram + torch.eye(min(m, d), dtype=a.dtype, device=a.device)
         return cls(torch.linalg.cholesky(gram), None if d <= m else a)
 
+    @classmethod
+    def of_gram(cls, gram: Float[Tensor, "k d d"]) -> GaussianUpdate:
+        """Factorise K_d = I + G from G = A^T A."""
+        eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        return cls(torch.linalg.cholesky(gram + eye), None)
+
     def __getitem__(self, index: Tensor) -> GaussianUpdate:
         """The problems in ``index``."""
         return GaussianUpdate(
@@ -66,6 +79,16 @@ class GaussianUpdate:
             t = t + torch.cholesky_solve(r - a @ (a.mT @ t) - t, self.cholesky)
             u = a.mT @ t
         return u, (r - a @ u).square().sum(-2) + u.square().sum(-2)
+
+    def solve_statistics(
+        self, gram: Float[Tensor, "k d d"], t: Float[Tensor, "k d"], q: Float[Tensor, " k"]
+    ) -> tuple[Float[Tensor, "k d"], Float[Tensor, " k"]]:
+        """u* and r^T K_m^-1 r from statistics, with one step of refinement; made by `of_gram`."""
+        t = t[..., None]
+        u = torch.cholesky_solve(t, self.cholesky)
+        u = u + torch.cholesky_solve(t - u - gram @ u, self.cholesky)
+        quadratic = q + ((u + gram @ u - 2 * t) * u).sum((-2, -1))
+        return u[..., 0], quadratic
 
     @property
     def log_det(self) -> Float[Tensor, " k"]:

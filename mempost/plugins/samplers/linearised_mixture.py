@@ -14,20 +14,26 @@ themselves with the weights of their likelihoods.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mempost.core.errors import PluginError
-from mempost.core.mixture import MixturePrior
 from mempost.core.posterior import Posterior, mixture_moments
 from mempost.core.problem import InverseProblem
-from mempost.core.sampler import require_finite
 from mempost.core.streams import TILE, Stream
+from mempost.plugins.samplers.component_updates import (
+    ComponentUpdates,
+    blocks,
+    common_update,
+    mixture_of,
+    update_at,
+    updates_at_means,
+)
 from mempost.plugins.samplers.gaussian_update import GaussianUpdate
+from mempost.plugins.samplers.mixture_marginals import GaussianMixture1D
 
 _BLOCK = 2**22
 """Numbers in the Jacobians of one block of components."""
@@ -47,6 +53,8 @@ class LinearisedMixture(Posterior):
         updates: the update of every component, or None where they are too many to keep and are
             computed again when needed.
         shared: whether all components have one update (F linear, one prior covariance).
+        points: where F is linearised for each component; its mean x_n unless searched for.
+        converged: whether the search for that point ended (True where there was none).
     """
 
     problem: InverseProblem
@@ -55,34 +63,47 @@ class LinearisedMixture(Posterior):
     component_log_evidences: Float[Tensor, " n"]
     updates: GaussianUpdate | None
     shared: bool
+    points: Float[Tensor, "n d"]
+    converged: Bool[Tensor, " n"]
 
     @classmethod
-    def of(cls, problem: InverseProblem, log_determinant: bool = True) -> LinearisedMixture:
-        """Linearise at every component and update it; without its log-determinant if asked.
+    def of(
+        cls, problem: InverseProblem, log_determinant: bool = True, keep_jacobians: bool = False
+    ) -> LinearisedMixture:
+        """Linearise at every component's mean and update it.
+
+        Args:
+            problem: with a mixture prior.
+            log_determinant: False leaves it out of the weights.
+            keep_jacobians: keep Jacobians with `mempost.core.keeping`, and use kept ones.
 
         Raises:
             NonFiniteError: F or its Jacobian is not finite at a component, which is named.
         """
+        return cls.join(problem, updates_at_means(problem, keep_jacobians, _BLOCK), log_determinant)
+
+    @classmethod
+    def join(
+        cls,
+        problem: InverseProblem,
+        parts: Iterable[ComponentUpdates],
+        log_determinant: bool = True,
+    ) -> LinearisedMixture:
+        """The mixture from the updates of its components, block by block in order."""
         prior = mixture_of(problem)
         n, (m, d) = len(prior.weights), (problem.data_dimension, problem.dimension)
-        jacobian = _constant_jacobian(problem, prior)
-        shared = _common_update(prior, jacobian)
+        shared = common_update(problem)
         keep = n * (min(m, d) ** 2 + (m * d if m < d else 0)) <= _KEPT
-        means, quadratics, log_dets, updates = [], [], [], []
-        for index in _blocks(n, m + d if shared else m * d):
-            r, j = _linearise(problem, prior.means[index], jacobian, int(index[0]))
-            if shared:
-                u, quadratic = shared.solve(_matrix(prior, index[:1], j), r.mT[None])
-                u, quadratic, update = u[0].mT, quadratic[0], shared
-            else:
-                a = _matrix(prior, index, j)
-                update = GaussianUpdate.of(a)
-                u, quadratic = (x[..., 0] for x in update.solve(a, r[..., None]))
-                if keep:
-                    updates.append(update)
-            means.append(prior.means[index] + prior.factor_product(index, u[..., None])[..., 0])
-            quadratics.append(quadratic)
-            log_dets.append(update.log_det.expand(len(index)))
+        means, quadratics, log_dets, updates, points, converged = [], [], [], [], [], []
+        for part in parts:
+            shift = prior.factor_product(part.components, part.u[..., None])[..., 0]
+            means.append(prior.means[part.components] + shift)
+            quadratics.append(part.quadratic)
+            log_dets.append(part.update.log_det.expand(len(part.components)))
+            points.append(part.points)
+            converged.append(part.converged)
+            if shared is None and keep:
+                updates.append(part.update)
         quadratic, log_det = torch.cat(quadratics), torch.cat(log_dets)
         log_weights = prior.weights.log() - 0.5 * quadratic
         if log_determinant:
@@ -95,6 +116,8 @@ class LinearisedMixture(Posterior):
             component_log_evidences=-0.5 * (quadratic + log_det) - constant,
             updates=shared or (GaussianUpdate.concatenate(updates) if keep else None),
             shared=shared is not None,
+            points=torch.cat(points),
+            converged=torch.cat(converged),
         )
 
     @property
@@ -125,6 +148,37 @@ class LinearisedMixture(Posterior):
         centred = self.component_means - self.mean()
         return (variance + self.weights @ centred.square()).sqrt()
 
+    def marginal(self, coordinate: int) -> GaussianMixture1D:
+        """The marginal of one coordinate, counted from 0."""
+        return self.marginals([coordinate])[0]
+
+    def marginals(self, coordinates: Sequence[int] | None = None) -> list[GaussianMixture1D]:
+        """Marginals of some coordinates, or of all; components without weight are left out."""
+        d = self.problem.dimension
+        chosen = list(range(d)) if coordinates is None else list(coordinates)
+        index = torch.nonzero(self.weights > 1e-20)[:, 0]
+        if self.shared:
+            stds = self._component_variances(index[:1])[:, chosen].sqrt()
+        else:
+            size = max(1, _BLOCK // (min(self.problem.data_dimension, d) * d))
+            parts = [self._component_variances(part)[:, chosen] for part in index.split(size)]
+            stds = torch.cat(parts).sqrt()
+        weights = self.weights[index]
+        means, stds = self.component_means[index][:, chosen], stds.expand(len(index), -1)
+        return [GaussianMixture1D(weights, means[:, i], stds[:, i]) for i in range(len(chosen))]
+
+    def quantiles(self, probabilities: Sequence[float]) -> Float[Tensor, "q d"]:
+        """Quantiles of every coordinate's marginal, by solving CDF = p."""
+        p = self.component_means.new_tensor(list(probabilities))
+        return torch.stack([marginal.quantile(p) for marginal in self.marginals()], 1)
+
+    def credible_intervals(
+        self, level: float = 0.95
+    ) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+        """Lower and upper ends of the equal-tailed credible interval of every coordinate."""
+        low, high = self.quantiles([(1 - level) / 2, (1 + level) / 2])
+        return low, high
+
     def component_covariances(self, index: Tensor) -> Float[Tensor, "k d d"]:
         """Sigma_n of the components in ``index`` (k,), dense."""
         prior, covariance = mixture_of(self.problem), self._update(index).covariance()
@@ -147,7 +201,7 @@ class LinearisedMixture(Posterior):
         if len(x) > max(rows, TILE):
             return torch.cat([self.log_density(part) for part in x.split(max(rows, TILE))])
         parts = []
-        for index in _blocks(len(self.log_weights), d * len(x)):
+        for index in blocks(len(self.log_weights), d * len(x), _BLOCK):
             v = (x - self.component_means[index, None]).mT
             v, log_det = prior.factor_solve(index, v)
             update = self._update(index)
@@ -169,10 +223,7 @@ class LinearisedMixture(Posterior):
         """The updates of the components in ``index``; a single one where it is shared."""
         if self.updates is not None:
             return self.updates if self.shared else self.updates[index]
-        prior = mixture_of(self.problem)
-        jacobian = _constant_jacobian(self.problem, prior)
-        _, j = _linearise(self.problem, prior.means[index], jacobian, int(index[0]))
-        return GaussianUpdate.of(_matrix(prior, index, j))
+        return update_at(self.problem, index, self.points[index])
 
     def _significant(self, numbers: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Blocks of components that carry weight, and their weights; one where all are equal."""
@@ -185,55 +236,3 @@ class LinearisedMixture(Posterior):
         index = torch.nonzero(self.weights > 1e-20)[:, 0]
         for block in index.split(max(1, _BLOCK // numbers)):
             yield block, self.weights[block]
-
-
-def mixture_of(problem: InverseProblem) -> MixturePrior:
-    """The problem's prior, which must be a mixture.
-
-    Raises:
-        PluginError: it is not.
-    """
-    if not isinstance(problem.prior, MixturePrior):
-        raise PluginError(
-            f"a linearised mixture needs a prior that is a Gaussian mixture, found "
-            f"{type(problem.prior).__name__}; empirical_gmm, gaussian and gaussian_mixture are"
-        )
-    return problem.prior
-
-
-def _blocks(n: int, numbers: int) -> Iterator[Tensor]:
-    """0 .. n - 1 in blocks that hold `_BLOCK` numbers, ``numbers`` for each."""
-    yield from torch.arange(n).split(max(1, _BLOCK // numbers))
-
-
-def _constant_jacobian(problem: InverseProblem, prior: MixturePrior) -> Tensor | None:
-    """The whitened Jacobian (1, m, d) of a linear operator; None if F is not linear."""
-    if not problem.operator.is_linear:
-        return None
-    return problem.linearise(prior.means[:1])[1]
-
-
-def _common_update(prior: MixturePrior, jacobian: Tensor | None) -> GaussianUpdate | None:
-    """The update of all components, where they share one."""
-    if jacobian is None or not prior.shared_covariance:
-        return None
-    return GaussianUpdate.of(_matrix(prior, torch.zeros(1, dtype=torch.long), jacobian))
-
-
-def _linearise(
-    problem: InverseProblem, x: Tensor, jacobian: Tensor | None, first: int
-) -> tuple[Tensor, Tensor]:
-    """Whitened residuals (k, m) and Jacobians (k or 1, m, d) at the means x (k, d)."""
-    if jacobian is None:
-        r, j = problem.linearise(x)
-        require_finite(j, "the Jacobian of F at the mean of a component", first_sample=first)
-    else:
-        r, j = problem.whitened_residual(x), jacobian
-    require_finite(r, "F at the mean of a component", first_sample=first)
-    return r, j
-
-
-def _matrix(prior: MixturePrior, index: Tensor, jacobian: Tensor) -> Tensor:
-    """A_n = J_n L_n (k, m, d) for the components in ``index`` (k,)."""
-    transposed = jacobian.mT.expand(len(index), -1, -1)
-    return prior.factor_product(index, transposed, transpose=True).mT
