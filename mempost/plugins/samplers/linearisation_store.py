@@ -89,7 +89,7 @@ class Linearisations:
         else:
             found = linearise(self.operator, x.reshape(-1, *self.shape), int(self.blocks[k][0]))
             if self.keep:
-                keeping.save(self._name(k), State(found._asdict(), {}))
+                self._save(k, found)
         if self.numbers <= REMEMBERED:
             self._remembered[k] = found
         return found
@@ -100,7 +100,12 @@ class Linearisations:
         for done, k in enumerate(mine):
             progress(done, len(mine))
             if not keeping.holds(self._name(k)):
-                self.block(k)
+                found = self.block(k)
+                if not keeping.holds(self._name(k)):  # it was remembered, from another study
+                    self._save(k, found)
+
+    def _save(self, k: int, found: Linearisation) -> None:
+        keeping.save(self._name(k), State(found._asdict(), {}))
 
     def _name(self, k: int) -> str:
         return f"jacobian-{content_name(self.operator, self.points[self.blocks[k]])}"

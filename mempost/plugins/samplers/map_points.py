@@ -87,11 +87,11 @@ class MapSearch:
             kept = keeping.load(name) if self.keep else None
             if kept is None:
                 found = _search(problem, index, self, progress)
-                if self.keep:
-                    keeping.save(name, State(_to_tensors(found), {}))
             else:
                 found = _from_tensors(kept.tensors, index, problem.prior.device)
             _remember(name, found)
+        if self.keep and not keeping.holds(name):
+            keeping.save(name, State(_to_tensors(_remembered[name]), {}))
         return _remembered[name]
 
     def _name(self, problem: InverseProblem, index: Tensor) -> str:
