@@ -165,9 +165,10 @@ class SMC(TiledSampler):
     def _name(self, problem: InverseProblem, tile: int, streams: Streams) -> str:
         """What a population is kept under: it depends on all of these and on nothing else."""
         prior = problem.prior.state()
-        tensors = [x for name in sorted(prior.tensors) for x in (name, prior.tensors[name])]
-        parts = (problem.operator, str(problem.noise), problem.y, str(streams), tile, *tensors)
-        return f"smc_{keeping.content_hash(self, *parts)}"
+        parts = [x for name in sorted(prior.tensors) for x in (name, prior.tensors[name])]
+        words = (type(problem.prior).__name__, repr(sorted(prior.values.items())))
+        where = (str(problem.noise), problem.y, str(streams), tile)
+        return f"smc_{keeping.content_hash(self, problem.operator, *where, *words, *parts)}"
 
 
 def _samples(population: TemperedPopulation, tile: int) -> Samples:
