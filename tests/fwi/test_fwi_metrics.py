@@ -109,7 +109,7 @@ def test_velocity_error_in_kilometres_a_second(waves):
 
 
 def test_velocity_needs_waves_and_a_truth(waves):
-    problem, data, truth = waves
+    problem, data, _ = waves
     x = data.train
     assert VelocityError().evaluate(results_of(problem, data, None, {"a": x})["a"]) == {}
     plain = plain_results(problem_of(normal(4, 2)), {"a": normal(4, 2)}, truth=normal(2))["a"]
@@ -226,7 +226,7 @@ def split_of(waves, learned, empirical):
 
 
 def test_parts_telescope_and_are_differences_of_means(waves):
-    problem, data, truth = waves
+    data = waves[1]
     learned, empirical = interpolations(data, 20), interpolations(data, 24, seed=6)
     results, columns = split_of(waves, learned, empirical)
     for name in ("misfit", "memorized", "velocity_rmse"):

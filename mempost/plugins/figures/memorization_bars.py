@@ -19,6 +19,8 @@ NAMES = {
     "nn_rate": "ratio rule",
     "nn_third_rate": r"$d_1 < d_2/3$",
     "nn_tolerance_rate": "within tolerance",
+    "nn_prior_rate": "ratio rule,\nstandardised",
+    "nn_prior_third_rate": r"$d_1 < d_2/3$," "\nstandardised",
 }
 
 

@@ -33,6 +33,7 @@ SYMBOLS = {
     "prior.bandwidth": "$h$",
     "data.n": "$N$",
     "data.n_train": "$N$",
+    "data.dataset.n_train": "$N$",
     "noise.std": r"$\gamma$",
     "observation.values": "$y$",
     "data.d": "$d$",

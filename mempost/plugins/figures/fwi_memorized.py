@@ -1,0 +1,114 @@
+"""The draws that look most memorized, beside the training models that they are nearest to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mempost.core.errors import PluginError
+from mempost.core.figure import Figure
+from mempost.core.plugin import Reference
+from mempost.core.result import Result
+from mempost.plugins.figures import style, waves
+from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour
+from mempost.plugins.metrics.pairwise import nearest_distances
+from mempost.plugins.wave_models import WaveModels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+
+class Pair(NamedTuple):
+    """Velocities (n_x, n_z) of a draw and its nearest training model, r, and the model's number."""
+
+    draw: Tensor
+    neighbour: Tensor
+    ratio: float
+    number: int
+
+
+class FWIMemorized(Figure):
+    """The most memorized velocity models with distinct nearest neighbours, beside these neighbours.
+
+    One figure a sampler, a row for every point of the sweep; the draws with the smallest ratios
+    r = d_1 / mean(d_2, ..., d_k) in raw coordinates. Never-trained models have small ratios too
+    when there are few examples: read it together with ``ratio_distributions``.
+    """
+
+    references = (
+        Reference(
+            "siahkoohi2026memorization",
+            "Ali Siahkoohi and Sabeddu",
+            "On the role of memorization in learned priors for geophysical inverse problems",
+            2026,
+            "https://arxiv.org/abs/2603.19629",
+        ),
+    )
+
+    pairs: int = Field(3, ge=1, le=4, description="shown of every result")
+    k: int = Field(50, ge=2, description="neighbours in r, at most N")
+    rows: int = Field(6, ge=1, description="at most, evenly thinned over the sweep")
+
+    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+        for key in dict.fromkeys(result.key for result in results):
+            groups = style.by_point([result for result in results if result.key == key])
+            yield (
+                style.stem("fwi_memorized", key),
+                self._figure([group[key] for group in style.thinned(groups, self.rows)]),
+            )
+
+    def _figure(self, results: list[Result]) -> Canvas:
+        found = [_most_memorized(result, self.pairs, self.k) for result in results]
+        fields = [
+            field for pairs in found for pair in pairs for field in (pair.draw, pair.neighbour)
+        ]
+        limits = (min(float(v.min()) for v in fields), max(float(v.max()) for v in fields))
+        columns = 2 * self.pairs
+        figure = style.canvas(1.55 * columns + 1.2, 1.95 * len(results) + 0.6)
+        axes = figure.subplots(len(results), columns, squeeze=False, sharex=True, sharey=True)
+        shown: Any = None
+        for line, result, pairs in zip(axes, results, found, strict=True):
+            models = WaveModels.of(result.problem)
+            assert models is not None
+            for ax in line[2 * len(pairs) :]:
+                ax.set_axis_off()
+            for number, pair in enumerate(pairs):
+                left, right = line[2 * number], line[2 * number + 1]
+                for ax, field in ((left, pair.draw), (right, pair.neighbour)):
+                    shown = waves.image(ax, models.waves, field, "viridis", limits)
+                    ax.label_outer()
+                    ax.set_title("", fontsize="small")
+                left.set_title(f"draw, r = {pair.ratio:.2g}", fontsize="small")
+                right.set_title(f"training {pair.number}", fontsize="small")
+            if title := style.title_of(result.point, "\n"):
+                line[0].set_ylabel(f"{title}\nz (km)")
+        for ax in axes[-1]:
+            ax.set_xlabel("x (km)")
+        figure.colorbar(shown, ax=axes, label="velocity (km/s)", shrink=0.9, aspect=30)
+        figure.suptitle(style.sampler_label(results[0].key), fontsize="medium")
+        return figure
+
+
+def _most_memorized(result: Result, count: int, k: int) -> list[Pair]:
+    """Pairs with the smallest ratios, each with a neighbour of its own."""
+    models = WaveModels.of(result.problem)
+    if models is None:
+        raise PluginError("fwi_memorized draws problems with the operator helmholtz, this has none")
+    if result.data is None or len(result.data.train) < 2:
+        raise PluginError("fwi_memorized takes two training examples or more")
+    to_raw = result.problem.prior.coordinates.to_raw
+    train, x = result.data.train.flatten(1), result.samples.flat
+    distances, index = nearest_distances(to_raw(x), to_raw(train), min(k, len(train)))
+    ratios = NearestNeighbour(k=k).measure(distances)["ratio_mean"].cpu()
+    best: dict[int, int] = {}
+    for i in ratios.argsort(stable=True).tolist():
+        best.setdefault(int(index[i, 0]), i)
+    pairs = []
+    for n, i in list(best.items())[:count]:
+        draw, neighbour = models.velocity(torch.stack([x[i], train[n].to(x)]))
+        pairs.append(Pair(draw, neighbour, float(ratios[i]), n))
+    return pairs
