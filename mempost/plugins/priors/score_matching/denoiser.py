@@ -55,7 +55,7 @@ class Denoiser:
         about = u - self.centre
         clock = CLOCK * (sigma.log() - math.log(self.low)) / math.log(self.high / self.low)
         said = self.network(c.input * about, clock[:, 0].expand(len(u)))
-        return self.centre + c.skip * about + c.out * said
+        return torch.addcmul(torch.addcmul(self.centre, c.skip, about), c.out, said)
 
     def __call__(
         self, u: Float[Tensor, "batch d"], sigma: Float[Tensor, "batch_or_1 1"]

@@ -8,7 +8,7 @@ units of sigma_data^2 per coordinate, in bins of log sigma (NaN for a bin withou
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -20,8 +20,15 @@ BLOCKS = 250
 _PREFIX = "history."
 
 
+class _Step(NamedTuple):
+    loss: float
+    norm: float
+    sigma: Tensor
+    error: Tensor
+
+
 class History:
-    """Curves of a training run, with the sums of the block that is being filled.
+    """Curves of a training run, with the steps of the block that is being filled.
 
     Attributes:
         edges: levels sigma that part the bins, (bins + 1,).
@@ -39,30 +46,32 @@ class History:
             **dict.fromkeys(names, empty),
             "level_error": empty.reshape(0, BINS),
         }
-        self._sums = torch.zeros(3, dtype=torch.float64)
-        self._bins = torch.zeros(2, BINS, dtype=torch.float64)
+        self._block: list[_Step] = []
 
     def add(self, loss: float, norm: float, sigma: Tensor, error: Tensor) -> None:
-        """One step: its loss, gradient norm, and levels and errors (batch,), on the CPU."""
-        self._sums += torch.tensor([1.0, loss, norm], dtype=torch.float64)
-        index = torch.bucketize(sigma, self.edges[1:-1])
-        self._bins[0].index_add_(0, index, torch.ones_like(sigma))
-        self._bins[1].index_add_(0, index, error)
+        """One step: its loss, the norm of its gradient, levels and errors (batch,)."""
+        self._block.append(_Step(loss, norm, sigma, error))
 
     def close(self, step: int, learning_rate: float) -> float:
         """End the block with this step; its mean loss."""
-        count, loss, norm = self._sums.tolist()
+        losses, norms, sigmas, errors = zip(*self._block)
+        error = torch.cat(errors).to("cpu", torch.float64)
+        index = torch.bucketize(torch.cat(sigmas), self.edges[1:-1])
+        samples = torch.bincount(index, minlength=BINS)
+        loss = sum(losses) / len(losses)
         row = {
-            "step": torch.tensor([float(step)]),
-            "loss": torch.tensor([loss / count]),
-            "gradient_norm": torch.tensor([norm / count]),
-            "learning_rate": torch.tensor([learning_rate]),
-            "level_error": (self._bins[1] / self._bins[0])[None],
+            "step": [step],
+            "loss": [loss],
+            "gradient_norm": [sum(norms) / len(norms)],
+            "learning_rate": [learning_rate],
+            "level_error": [(torch.bincount(index, error, BINS) / samples).tolist()],
         }
-        self.curves = {k: torch.cat([self.curves[k], row[k].double()]) for k in self.curves}
-        self._sums.zero_()
-        self._bins.zero_()
-        return loss / count
+        self.curves = {
+            name: torch.cat([curve, torch.tensor(row[name], dtype=torch.float64)])
+            for name, curve in self.curves.items()
+        }
+        self._block = []
+        return loss
 
     def tensors(self) -> dict[str, Tensor]:
         """The curves by name."""

@@ -110,8 +110,8 @@ class TrainingLevels:
                 f"no noise level is left to train on: the schedule has sigma from {ends[0]:.3g} to "
                 f"{ends[1]:.3g}"
             )
-        bounds = torch.tensor(self.intervals, dtype=torch.float64)
-        self._times_of_bounds = self._inverse(bounds)
+        self._bounds = torch.tensor(self.intervals, dtype=torch.float64)
+        self._times_of_bounds = self._inverse(self._bounds)
         lengths = self._times_of_bounds[:, 1] - self._times_of_bounds[:, 0]
         self._cumulative = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
 
@@ -128,12 +128,12 @@ class TrainingLevels:
     def draw(self, n: int, stream: Stream) -> Float[Tensor, " n"]:
         """n stratified levels, ascending, float64."""
         v = (torch.arange(n, dtype=torch.float64) + stream.uniform((n,))) / n * self._cumulative[-1]
-        part = (torch.searchsorted(self._cumulative, v, right=True) - 1).clamp(
-            0, len(self.intervals) - 1
-        )
+        if len(self.intervals) == 1:
+            return self.quantile(self._times_of_bounds[0, 0] + v).clamp(self.low, self.high)
+        part = torch.searchsorted(self._cumulative, v, right=True) - 1
+        part = part.clamp(0, len(self.intervals) - 1)
         t = self._times_of_bounds[part, 0] + v - self._cumulative[part]
-        bounds = torch.tensor(self.intervals, dtype=torch.float64)[part]
-        return self.quantile(t).clamp(bounds[:, 0], bounds[:, 1])
+        return self.quantile(t).clamp(self._bounds[part, 0], self._bounds[part, 1])
 
     def quantile(self, t: Tensor) -> Tensor:
         """Q(t), increasing, for t in [0, 1]."""

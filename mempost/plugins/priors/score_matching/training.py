@@ -94,7 +94,8 @@ class Training:
         """One gradient step."""
         losses, sigma, error = self._losses(stream)
         loss = losses.mean()
-        self._adam.zero_grad(set_to_none=True)
+        for weight in self._weights:
+            weight.grad = None
         loss.backward()
         limit = math.inf if self.settings.clip is None else self.settings.clip
         gradients = torch.nn.utils.clip_grad_norm_(self._weights, limit, foreach=True)
@@ -109,7 +110,7 @@ class Training:
             get_ema_multi_avg_fn(decay)(list(self.average.values()), self._weights, self.step)
         if self.step in self.settings.snapshots:
             self.snapshots[self.step] = {k: w.clone() for k, w in self.average.items()}
-        self.history.add(value, norm, sigma, error.detach().to("cpu", torch.float64))
+        self.history.add(value, norm, sigma, error.detach())
 
     def _losses(self, stream: Stream) -> tuple[Tensor, Tensor, Tensor]:
         """Losses (batch,), levels, and squared errors per coordinate in units of sigma_data^2."""
