@@ -6,6 +6,7 @@ Of S draws of a proposal with weights w_i, by `mempost.plugins.samplers.weights`
     largest_weight   max w / sum w
     pareto_k         shape of the tail of the weights
     log_evidence     log of the mean weight, an estimate of log p(y)
+    proposal_kl      log of the mean weight - mean of log w, an estimate of KL(q || p) in nats
 
 A population of sequential Monte Carlo gives one estimate Z_j of p(y). Their mean is the estimate
 from all, and its error comes from their spread.
@@ -29,9 +30,10 @@ from mempost.plugins.samplers.weights import effective_sample_size, log_mean
 class ImportanceDiagnostics(Metric):
     """Effective sample size, largest weight, tail of the weights, and the log evidence.
 
-    Columns ``ess_share``, ``largest_weight`` and ``pareto_k`` of `Importance`; ``surviving_share``
-    (of the draws of the prior, those that have descendants) of `SMC`; ``log_evidence`` and
-    ``log_evidence_se`` of both, and ``log_evidence`` of samplers that know it in closed form.
+    Columns ``ess_share``, ``largest_weight``, ``pareto_k`` and ``proposal_kl`` of `Importance`;
+    ``surviving_share`` (of the draws of the prior, those that have descendants) of `SMC`;
+    ``log_evidence`` and ``log_evidence_se`` of both, and ``log_evidence`` of samplers that know it
+    in closed form.
     """
 
     references = (
@@ -74,6 +76,7 @@ def _of_weights(log_weights: Tensor) -> dict[str, float]:
         "ess_share": effective_sample_size(log_weights) / len(log_weights),
         "largest_weight": float(log_weights.double().softmax(0).max()),
         "pareto_k": pareto_shape(log_weights),
+        "proposal_kl": max(0.0, value - float(log_weights.double().mean())),
         "log_evidence": value,
         "log_evidence_se": error,
     }
@@ -104,7 +107,10 @@ def _sentence(result: Result) -> str | None:
     shown = f"the draws of {result.key} are worth {columns['ess_share']:.1%} of their number"
     limit = dependable_shape(size)
     if count < 20:
-        judged = f"that is {count:.0f} draws: its proposal misses the posterior"
+        judged = (
+            f"that is {count:.0f}: its proposal misses the posterior, by "
+            f"{columns['proposal_kl']:.1f} nats or more"
+        )
     elif k is not None and k > limit:
         judged = f"and their tail is heavy (k = {k:.2f}, above {limit:.2f}): not to be relied on"
     else:
