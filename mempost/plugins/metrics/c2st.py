@@ -1,0 +1,121 @@
+"""Classifier two-sample test: can a classifier tell a sampler's draws from exact ones?
+
+With equal numbers of both, the accuracy on draws it was not trained on is at most
+
+    1/2 + TV(p, q)/2,        Phi(Delta/2) for two unit normals whose means are Delta apart,
+
+and 1/2 if the two are the same, whatever the classifier. Both sets are halved; each half is
+classified by what was trained on the other, and the accuracy is the mean of both. On one half, z =
+2 (accuracy - 1/2) sqrt(number) is standard normal at most if the sets are the same; the two z may
+depend on one another, so that their mean is taken, whose variance is at most 1.
+
+Reference: Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests".
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor
+
+from mempost.core.errors import PluginError
+from mempost.core.metric import Metric
+from mempost.core.plugin import Reference
+from mempost.core.result import Result
+from mempost.plugins.metrics import bootstrap
+from mempost.plugins.metrics.thinning import thin, thin_rows
+
+_Z_90, _Z_95 = 1.6449, 1.9600
+STREAM = 5
+"""Tile of the metric streams of step `bootstrap.STEP`: order of the draws, start of the network."""
+
+
+class ClassifierTwoSampleTest(Metric):
+    """Accuracy of a classifier that tells a sampler's draws from exact ones; 1/2 if it cannot.
+
+    Columns ``c2st`` with its 95 % interval ``_low``, ``_high``, ``c2st_null_high`` (where 95 %
+    of exact draws stay below) and ``c2st_p``; nothing in calibration runs. ``network`` has two
+    hidden layers and sees any difference; ``quadratic`` is logistic in all products of two
+    coordinates, optimal between normals, and takes a hundredth of the time. Draws should be
+    independent: those of a Markov chain resemble one another, and are told apart too often.
+    Needs ``pip install mempost[c2st]``.
+    """
+
+    references = (
+        Reference(
+            "lopezpaz2017revisiting",
+            "Lopez-Paz, David and Oquab, Maxime",
+            "Revisiting Classifier Two-Sample Tests",
+            2017,
+            "https://arxiv.org/abs/1610.06545",
+        ),
+    )
+
+    reference: str = "exact"
+    draws: int = Field(1000, ge=20, description="draws of each kind at most, evenly thinned")
+    classifier: Literal["network", "quadratic"] = "network"
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        if result.samples.truths is not None:
+            return {}
+        x = result.problem.prior.coordinates.to_raw(thin(result.samples, self.draws).flat).double()
+        y = self._exact_draws(result, len(x))
+        if y is None:
+            return {}
+        n = min(len(x), len(y)) // 2
+        stream = result.streams.at(tile=STREAM, step=bootstrap.STEP)
+        x, y = (z.cpu()[stream.permutation(len(z))] for z in (x, y))
+        halves = [_labelled(x[:n], y[:n]), _labelled(x[n : 2 * n], y[n : 2 * n])]
+        seed = int(stream.integers(2**31, (1,)))
+        accuracies = [
+            float((self._trained(*a, seed).predict(b[0]) == b[1]).mean())
+            for a, b in (halves, halves[::-1])
+        ]
+        accuracy = sum(accuracies) / 2
+        error = math.sqrt(accuracy * (1 - accuracy) / (2 * n))
+        z = 2 * (accuracy - 0.5) * math.sqrt(2 * n)
+        return {
+            "c2st": accuracy,
+            "c2st_low": accuracy - _Z_95 * error,
+            "c2st_high": min(1.0, accuracy + _Z_95 * error),
+            "c2st_null_high": 0.5 + _Z_90 / (2 * math.sqrt(2 * n)),
+            "c2st_p": 0.5 * math.erfc(z / math.sqrt(2)),
+        }
+
+    def _exact_draws(self, result: Result, n: int) -> Tensor | None:
+        """At most n exact draws in raw coordinates; None where they are the result's own."""
+        reference = result.sibling(self.reference)
+        to_raw = reference.problem.prior.coordinates.to_raw
+        if reference.posterior is not None:
+            return to_raw(reference.posterior.sample(n, result.streams)).double()
+        if result.key == self.reference:
+            return None
+        return to_raw(thin_rows(reference.samples.flat, n)).double()
+
+    def _trained(self, x: np.ndarray, labels: np.ndarray, seed: int) -> Any:
+        """The classifier, fitted to standardised points."""
+        try:
+            from sklearn.exceptions import ConvergenceWarning
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.neural_network import MLPClassifier
+            from sklearn.pipeline import make_pipeline
+            from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+        except ImportError:
+            raise PluginError("c2st needs scikit-learn: pip install mempost[c2st]") from None
+        if self.classifier == "quadratic":
+            steps = [PolynomialFeatures(2, include_bias=False), LogisticRegression(max_iter=1000)]
+        else:
+            width = min(10 * x.shape[1] + 10, 200)
+            steps = [MLPClassifier((width, width), max_iter=300, random_state=seed)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return make_pipeline(StandardScaler(), *steps).fit(x, labels)
+
+
+def _labelled(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    points = np.concatenate([x.numpy(), y.numpy()])
+    return points, np.repeat([0, 1], [len(x), len(y)])

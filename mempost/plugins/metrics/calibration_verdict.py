@@ -1,0 +1,41 @@
+"""What the numbers of calibration say in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from mempost.core.result import Result
+
+_ERRORS = 4.0
+"""Standard errors from which a shift or a width is named."""
+
+
+def place(result: Result) -> str:
+    """The point of the sweep and the sampler, as the beginning of a sentence."""
+    where = ", ".join(
+        f"{path.rpartition('.')[2]} = {value}" for path, value in result.point.items()
+    )
+    return f"{where}: {result.key}" if where else result.key
+
+
+def words(columns: Mapping[str, float], significance: float) -> str:
+    """What the columns of ``sbc`` say of the draws."""
+    p, folded_p, n = (columns[f"sbc_{name}"] for name in ("p", "folded_p", "truths"))
+    shown = f"p = {number(p)} for ranks, {number(folded_p)} for folded ranks, {n:.0f} truths"
+    if min(p, folded_p) >= significance:
+        return f"is calibrated as far as this test sees ({shown})."
+    found = []
+    shift, width = columns["sbc_shift"], columns["sbc_width"]
+    if abs(shift) * math.sqrt(n) > _ERRORS and p < significance:
+        found.append(f"shifted, truths lie {abs(shift):.2f} sd {'above' if shift > 0 else 'below'}")
+    if abs(width - 1) * math.sqrt(2 * n) > _ERRORS and folded_p < significance:
+        found.append(f"too {'narrow' if width < 1 else 'wide'}, {width:.2f} of the right width")
+    if not found:
+        found.append("not where the truths are, though neither shifted nor of a wrong width alone")
+    return f"draws are {'; '.join(found)} ({shown})."
+
+
+def number(p: float) -> str:
+    """A p-value with two digits."""
+    return f"{p:.2g}" if p >= 1e-300 else "0"

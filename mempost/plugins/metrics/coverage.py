@@ -1,0 +1,81 @@
+"""Coverage of central credible intervals, over many truths.
+
+The central interval of level c, of a coordinate of the draws, ends at the truth for c = |2u - 1|
+with u the randomised rank (see `ranks`). So it covers the truth where |2u - 1| <= c, which has
+probability c exactly if the draws are right: for any number of draws, and for atoms too, where an
+interval that ends on an atom counts it with the probability that makes the level right.
+
+Coverage of truths from the prior is a test of the sampler. Of held-out examples or of the training
+set it is a statement on the prior: a memorized one covers what it was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from mempost.core.metric import Metric
+from mempost.core.result import Result
+from mempost.plugins.metrics import bootstrap, ranks
+from mempost.plugins.metrics.calibration_verdict import place
+from mempost.plugins.metrics.quantities import Quantities
+
+Level = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Coverage(Metric):
+    """Share of truths inside central credible intervals, mean over coordinates, and their width.
+
+    Columns ``coverage_<level>`` with its interval ``_low``, ``_high`` (truths resampled, all
+    coordinates of one together), and ``width_<level>``: the mean width of the intervals in raw
+    coordinates. Truths may come from the prior, be held out, or be training examples. A coverage of
+    exactly 0 or 1 has an interval without length; it is known to 3/truths then.
+    """
+
+    levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (0.5, 0.9)
+    every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")
+    confidence: float = Field(0.95, gt=0, lt=1)
+    resamples: int = Field(1000, ge=10)
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        reached = interval_levels(result, self.every)
+        draws = ranks.calibration_draws(result, self.every)
+        if reached is None or draws is None:
+            return {}
+        levels = reached.new_tensor(self.levels)
+        covered = (reached[..., None] <= levels).double().mean(0)
+        stream = result.streams.at(tile=ranks.RESAMPLING, step=ranks.STEP)
+        counts = bootstrap.resampling_counts(1, len(covered), self.resamples, stream)
+        means = counts @ covered / len(covered)
+        low, high = bootstrap.percentile_interval(means, self.confidence)
+        scale = result.problem.prior.coordinates.scale.double().cpu().numpy()
+        columns: dict[str, float] = {}
+        for i, level in enumerate(self.levels):
+            name = f"coverage_{level:g}"
+            columns[name] = float(covered[:, i].mean())
+            columns[f"{name}_low"], columns[f"{name}_high"] = float(low[i]), float(high[i])
+            ends = np.quantile(draws.values.numpy(), [(1 - level) / 2, (1 + level) / 2], axis=1)
+            columns[f"width_{level:g}"] = float(((ends[1] - ends[0]) * scale).mean())
+        return columns
+
+    def verdict(self, results: Sequence[Result]) -> list[str]:
+        level = max(self.levels)
+        name = f"coverage_{level:g}"
+        return [
+            f"{place(result)} covers {result.metrics[name]:.1%} of the truths at the level "
+            f"{level:.0%} ({self.confidence:.0%} interval {result.metrics[name + '_low']:.1%} to "
+            f"{result.metrics[name + '_high']:.1%})."
+            for result in results
+            if name in result.metrics
+        ]
+
+
+def interval_levels(result: Result, every: int = 1) -> Float[Tensor, "d t"] | None:
+    """Level of the central interval that ends at each truth, for every coordinate."""
+    found = Quantities(norm=False, directions=0).of(result, every)
+    return None if found is None else ranks.folded(found.u)

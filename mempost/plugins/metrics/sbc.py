@@ -1,0 +1,97 @@
+"""Simulation-based calibration: over many truths, where do they stand among the draws?
+
+For truths x from the prior, data y simulated from each and draws from p(x | y), the randomised rank
+u of q(x) is uniform on [0, 1) for every function q (see `ranks`). Two tests look at it, each the
+Anderson-Darling test of `uniformity`: one of u, which sees draws that are shifted, and one of the
+folded rank |2u - 1|, which sees draws that are too narrow or too wide. Several quantities are
+tested, and their p-values combined by Bonferroni's rule: the smallest one times their number, which
+holds however the quantities depend on one another.
+
+How far off the draws are is told in units of a normal posterior. With w = Phi^-1(u),
+
+    shift = mean(w)         truths lie that many standard deviations of the draws above their mean
+    width = 1 / std(w)      spread of the draws, in units of what it should be
+
+in the coordinate that the test of u, and of |2u - 1|, finds worst. A finite number L of draws
+bounds what they can show, to about Phi^-1(1 - 1/(2 L)).
+
+No test of functions of x alone sees a sampler that ignores the data and draws from the prior.
+
+References: Talts, Betancourt, Simpson, Vehtari & Gelman 2018, "Validating Bayesian inference
+algorithms with simulation-based calibration"; Modrak et al. 2023, "Simulation-based calibration
+checking for Bayesian computation: The choice of test quantities shapes sensitivity".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+
+from mempost.core.metric import Metric
+from mempost.core.plugin import Reference
+from mempost.core.result import Result
+from mempost.plugins.metrics.calibration_verdict import place, words
+from mempost.plugins.metrics.quantities import Quantities
+from mempost.plugins.metrics.ranks import folded
+from mempost.plugins.metrics.uniformity import anderson_darling
+
+
+class SimulationBasedCalibration(Metric):
+    """Uniformity of randomised ranks and folded ranks over many truths; right for atoms too.
+
+    Columns ``sbc_p`` and ``sbc_folded_p`` (Anderson-Darling, Bonferroni over quantities),
+    ``sbc_shift`` and ``sbc_width`` (of the draws, 0 and 1 if right) and ``sbc_truths``. For
+    calibration runs with truths from the prior and draws that are independent given the data.
+    """
+
+    references = (
+        Reference(
+            "talts2018validating",
+            "Talts, Sean and Betancourt, Michael and Simpson, Daniel and Vehtari, Aki and "
+            "Gelman, Andrew",
+            "Validating Bayesian Inference Algorithms with Simulation-Based Calibration",
+            2018,
+            "https://arxiv.org/abs/1804.06788",
+        ),
+        Reference(
+            "modrak2023simulation",
+            "Modr{\\'a}k, Martin and Moon, Angie H. and Kim, Shinyoung and B{\\\"u}rkner, Paul and "
+            "Huurre, Niko and Faltejskov{\\'a}, Kate{\\v r}ina and Gelman, Andrew and Vehtari, Aki",
+            "Simulation-Based Calibration Checking for Bayesian Computation: The Choice of Test "
+            "Quantities Shapes Sensitivity",
+            2023,
+            "https://doi.org/10.1214/23-BA1404",
+        ),
+    )
+
+    quantities: Quantities = Field(default_factory=Quantities)
+    every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")
+    significance: float = Field(
+        1e-4, gt=0, lt=1, description="p below which the verdict calls draws miscalibrated"
+    )
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        ranks = self.quantities.of(result, self.every)
+        if ranks is None:
+            return {}
+        q, n = ranks.u.shape
+        p = anderson_darling(ranks.u)[1]
+        folded_p = anderson_darling(folded(ranks.u))[1]
+        k = ranks.coordinates
+        w = torch.special.ndtri(ranks.u[:k].clamp(1e-300, 1 - 1e-16))
+        return {
+            "sbc_p": min(1.0, q * float(p.min())),
+            "sbc_folded_p": min(1.0, q * float(folded_p.min())),
+            "sbc_shift": float(w[p[:k].argmin()].mean()),
+            "sbc_width": float(1 / w[folded_p[:k].argmin()].std()),
+            "sbc_truths": float(n),
+        }
+
+    def verdict(self, results: Sequence[Result]) -> list[str]:
+        return [
+            f"{place(result)} {words(result.metrics, self.significance)}"
+            for result in results
+            if "sbc_p" in result.metrics
+        ]

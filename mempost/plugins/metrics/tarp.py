@@ -1,0 +1,110 @@
+"""TARP: tests of accuracy with random points.
+
+Take a reference point r at random, independent of the truth x, its data and its draws. The share of
+draws nearer to r than the truth is the credibility of the ball around r that ends at the truth,
+
+    u = P(|X - r| < |x - r|  |  y),        X ~ the draws for y,
+
+uniform if the draws are right. Its distribution function is the expected coverage ECP(alpha) =
+P(u < alpha), one curve for all dimensions at once; for many r it decides whether the posterior is
+right, up to what no independent r can see: a sampler that draws from the prior. Ties, which atoms
+bring, are broken at random (see `ranks`). The area to the diagonal in the upper half,
+
+    ATC = int_(1/2)^1 (ECP(alpha) - alpha) d alpha = mean(1 - max(u, 1/2)) - 3/8,
+
+is positive for draws that are too wide and negative for draws that are too narrow, or biased.
+
+Reference: Lemos, Coogan, Hezaveh & Perreault-Levasseur 2023, "Sampling-based accuracy testing of
+posterior estimators for general inference".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from pydantic import Field
+from scipy.stats import kstest
+from torch import Tensor
+
+from mempost.core.metric import Metric
+from mempost.core.plugin import Reference
+from mempost.core.result import Result
+from mempost.plugins.metrics import bootstrap, ranks
+from mempost.plugins.metrics.calibration_verdict import number, place
+
+
+class TARP(Metric):
+    """Expected coverage of balls around random points: area to the diagonal, and a p-value.
+
+    Columns ``tarp_atc`` (0 if right, above 0 too wide, below 0 too narrow or biased) with its
+    bootstrap interval ``_low``, ``_high``, and ``tarp_p`` (Kolmogorov-Smirnov, exact). Reference
+    points are normal with the mean and the standard deviation of the truths. For calibration runs
+    with truths from the prior and draws that are independent given the data.
+    """
+
+    references = (
+        Reference(
+            "lemos2023sampling",
+            "Lemos, Pablo and Coogan, Adam and Hezaveh, Yashar and Perreault-Levasseur, Laurence",
+            "Sampling-Based Accuracy Testing of Posterior Estimators for General Inference",
+            2023,
+            "https://arxiv.org/abs/2302.03026",
+        ),
+    )
+
+    every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")
+    confidence: float = Field(0.95, gt=0, lt=1)
+    resamples: int = Field(1000, ge=10)
+    significance: float = Field(
+        1e-4, gt=0, lt=1, description="p below which the verdict calls draws miscalibrated"
+    )
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        u = credibilities(result, self.every)
+        if u is None:
+            return {}
+        terms = 0.625 - u.clamp(min=0.5)
+        stream = result.streams.at(tile=ranks.RESAMPLING, step=ranks.STEP)
+        counts = bootstrap.resampling_counts(1, len(u), self.resamples, stream)
+        low, high = bootstrap.percentile_interval(counts @ terms / len(u), self.confidence)
+        return {
+            "tarp_atc": float(terms.mean()),
+            "tarp_atc_low": float(low),
+            "tarp_atc_high": float(high),
+            "tarp_p": float(kstest(u.numpy(), "uniform", method="exact").pvalue),
+        }
+
+    def verdict(self, results: Sequence[Result]) -> list[str]:
+        return [
+            f"{place(result)} {self._words(result.metrics)}"
+            for result in results
+            if "tarp_p" in result.metrics
+        ]
+
+    def _words(self, columns: dict[str, float]) -> str:
+        atc, p = columns["tarp_atc"], columns["tarp_p"]
+        shown = f"ATC {atc:+.3f}, p = {number(p)}"
+        if p >= self.significance:
+            return f"covers as it should in random balls ({shown})."
+        if columns["tarp_atc_low"] <= 0 <= columns["tarp_atc_high"]:
+            return (
+                f"covers wrongly in random balls, without being too wide or too narrow ({shown})."
+            )
+        wrong = "too wide" if atc > 0 else "too narrow, or biased"
+        return f"is {wrong}, by random balls ({shown})."
+
+
+def credibilities(result: Result, every: int = 1) -> Float[Tensor, "t"] | None:
+    """u of every truth of a calibration run; None outside of one."""
+    found = ranks.calibration_draws(result, every)
+    if found is None:
+        return None
+    truths, draws = found
+    centre, scale = truths.mean(0), truths.std(0)
+    stream = result.streams.at(tile=ranks.REFERENCES, step=ranks.STEP)
+    r = centre + scale * stream.normal(tuple(truths.shape))
+    ties = result.streams.at(tile=ranks.DISTANCE_TIES, step=ranks.STEP)
+    return ranks.randomised_ranks(
+        (truths - r).norm(dim=-1), (draws - r[:, None]).norm(dim=-1), found.same(), ties
+    )

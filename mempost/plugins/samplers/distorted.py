@@ -1,0 +1,73 @@
+"""Draws made wrong on purpose: to show that a diagnostic sees what it should.
+
+    x' = m + scale (x - m) + shift s,
+
+with m and s the mean and the standard deviations of what the wrapped sampler answers: in closed
+form where it has one, else of its draws for the same data. ``scale`` 0.8 gives a posterior 20 % too
+narrow, ``shift`` 0.5 one that lies half a standard deviation too high in every coordinate.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from mempost.core.problem import InverseProblem
+from mempost.core.progress import Progress, silent
+from mempost.core.reference import PluginField
+from mempost.core.sampler import PosteriorSampler, Samples
+from mempost.core.streams import Streams
+
+
+class Distorted(PosteriorSampler):
+    """Another sampler's draws, scaled about their mean and shifted: a posterior known to be wrong.
+
+    For testing diagnostics. It needs what the wrapped sampler needs.
+    """
+
+    tags: ClassVar[frozenset[str]] = frozenset({"interacting"})
+
+    sampler: Annotated[PosteriorSampler, PluginField("sampler")] = Field(
+        description="the sampler whose draws are distorted",
+        examples=[{"type": "finite_sample_weights"}],
+    )
+    scale: float = Field(1.0, ge=0, description="of the draws about their mean", examples=[0.8])
+    shift: float = Field(
+        0.0, description="of every coordinate, in standard deviations", examples=[0.5]
+    )
+
+    @property
+    def uses_noise_level(self) -> bool:
+        return self.sampler.uses_noise_level
+
+    @property
+    def nfe(self) -> int | None:
+        return self.sampler.nfe
+
+    @property
+    def preparations(self) -> int:
+        return self.sampler.preparations
+
+    def prepare(self, problem: InverseProblem, part: int, progress: Progress = silent) -> None:
+        self.sampler.prepare(problem, part, progress)
+
+    def check(self, problem: InverseProblem) -> None:
+        self.sampler.check(problem)
+
+    def sample(
+        self, problem: InverseProblem, n: int, streams: Streams, progress: Progress = silent
+    ) -> Samples:
+        drawn = self.sampler.sample(problem, n, streams, progress)
+        mean, std = self._moments(problem, drawn)
+        return Samples(mean + self.scale * (drawn.values - mean) + self.shift * std, drawn.stats)
+
+    def _moments(
+        self, problem: InverseProblem, drawn: Samples
+    ) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+        posterior = self.sampler.posterior(problem)
+        if posterior is not None:
+            return posterior.mean(), posterior.std()
+        return drawn.flat.mean(0), drawn.flat.std(0, correction=int(len(drawn) > 1))
