@@ -219,6 +219,17 @@ class LinearisedMixture(Posterior):
         u = self._update(which)[place * (not self.shared)].deviate(numbers)
         return mu[index] + prior.factor_product(index, u[..., None])[..., 0]
 
+    def component_draws(
+        self, index: Tensor, count: int, stream: Stream
+    ) -> Float[Tensor, "k count d"]:
+        """``count`` draws of each component in ``index`` (k,), whatever its weight."""
+        prior, mu = mixture_of(self.problem), self.component_means[index]
+        m, d = self.problem.data_dimension, self.problem.dimension
+        numbers = stream.normal((count, len(index), d + m if m < d else d), mu.dtype, mu.device)
+        update = self._update(index)
+        u = torch.stack([update.deviate(e) for e in numbers], -1)
+        return mu[:, None] + prior.factor_product(index, u).mT
+
     def _update(self, index: Tensor) -> GaussianUpdate:
         """The updates of the components in ``index``; a single one where it is shared."""
         if self.updates is not None:
