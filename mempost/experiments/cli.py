@@ -213,7 +213,7 @@ def _summarise(study: Study) -> None:
     for row in study.rows:
         if row["status"] == "failed":
             typer.echo(f"failed: {row['sampler']}, run {row['run']}: {row['reason']}", err=True)
-    for message in study.figure_errors:
+    for message in study.errors:
         typer.echo(f"failed: {message}", err=True)
     ok = sum(s.state == "ok" for s in statuses)
     where = study.store.folder

@@ -47,6 +47,10 @@ def _by_sampler(value: Any) -> Any:
 SamplesForm = BeforeValidator(
     _by_sampler, json_schema_input_type=PositiveInt | dict[Key, PositiveInt]
 )
+TableForm = BeforeValidator(
+    lambda value: {c: c for c in value} if isinstance(value, list | tuple) else value,
+    json_schema_input_type=list[str] | dict[str, str],
+)
 _Operator = Annotated[ForwardOperator, PluginField("operator")]
 OperatorList = Annotated[
     Annotated[tuple[_Operator, ...], Field(min_length=1)],
@@ -167,6 +171,10 @@ class Spec(Recipe):
     )
     metrics: tuple[Annotated[Metric, PluginField("metric")], ...] = ()
     figures: tuple[Annotated[Figure, PluginField("figure")], ...] = ()
+    table: Annotated[dict[str, str], TableForm] = Field(
+        default_factory=dict,
+        description="columns of the short table (table.md, table.tex), with headers if a mapping",
+    )
 
     @model_validator(mode="after")
     def _names_exist(self) -> Spec:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mempost.core.errors import MempostError, PluginError, SpecError
+from mempost.core.errors import MempostError, PluginError, SpecError, nearest
 from mempost.core.result import Result
 from mempost.experiments.plan import Plan, make_plan
 from mempost.experiments.runner import Status, status_of
@@ -62,7 +62,7 @@ class Study:
     @property
     def ok(self) -> bool:
         """Whether every run is finished and every figure is drawn."""
-        return all(s.state == "ok" for s in self.statuses) and not self.figure_errors
+        return all(s.state == "ok" for s in self.statuses) and not self.errors
 
     @property
     def rows(self) -> list[Row]:
@@ -81,6 +81,11 @@ class Study:
         last = ["status", "reason", "run"]
         first = list(dict.fromkeys(k for row in rows for k in row if k not in last))
         return first + last
+
+    @property
+    def short_columns(self) -> list[str]:
+        """Columns of the spec's ``table`` that are there."""
+        return [c for c in self.plan.first.table if c in self.columns]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -116,9 +121,13 @@ class Study:
         return self._drawn[0]
 
     @property
-    def figure_errors(self) -> list[str]:
-        """Figures that could not be drawn, and why."""
-        return self._drawn[1]
+    def errors(self) -> list[str]:
+        """Figures that could not be drawn, and why; columns that are asked for and not there."""
+        columns = self.columns
+        missing = [c for c in self.plan.first.table if self.results and c not in columns]
+        return self._drawn[1] + [
+            f"table: there is no column {c!r}.{nearest(c, columns)}" for c in missing
+        ]
 
     @property
     def verdicts(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The report of a study: ``table.csv``, ``figures/`` and ``report.html``."""
+"""The report of a study: tables, ``figures/`` and ``report.html``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from mempost.experiments.report.html import write_page
 from mempost.experiments.report.pictures import write_figures
+from mempost.experiments.report.tables import latex, markdown
 from mempost.experiments.study import Study
 
 
@@ -19,13 +20,17 @@ def write_report(study: Study) -> None:
 
 
 def write_table(study: Study) -> None:
-    """Write ``table.csv``."""
+    """Write ``table.csv``, and the columns of the spec's ``table`` as Markdown and LaTeX."""
     text = io.StringIO()
     writer = csv.DictWriter(text, study.columns, lineterminator="\n")
     writer.writeheader()
     for row in study.rows:
         writer.writerow({k: _cell(v) for k, v in row.items()})
     study.store.write(study.store.path("table.csv"), text.getvalue().encode())
+    if names := study.plan.first.table:
+        for ending, form in (("md", markdown), ("tex", latex)):
+            short = form(study.rows, study.short_columns, names)
+            study.store.write(study.store.path(f"table.{ending}"), short.encode())
 
 
 def _cell(value: Any) -> Any:

@@ -11,6 +11,7 @@ import yaml
 from mempost import __version__
 from mempost.experiments.cite import references_of
 from mempost.experiments.plan import versions
+from mempost.experiments.report.tables import cell
 from mempost.experiments.study import Study
 
 
@@ -45,9 +46,12 @@ def contents(study: Study) -> dict[str, Any]:
             if status.state == "failed"
         ],
         "pending": sum(s.state == "pending" for s in statuses),
-        "figure_errors": study.figure_errors,
+        "errors": study.errors,
         "verdicts": study.verdicts,
         "pictures": pictures,
+        "short": {c: spec.table[c] for c in study.short_columns},
+        "cell": cell,
+        "table": study.rows,
         "columns": [c for c in study.columns if c not in ("status", "reason", "run")],
         "rows": [{k: _format(v) for k, v in row.items()} for row in study.rows],
         "spec": yaml.safe_dump(dict(study.plan.raw), sort_keys=False, allow_unicode=True),
