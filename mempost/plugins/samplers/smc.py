@@ -24,6 +24,7 @@ from pydantic import Field
 from mempost.core import keeping
 from mempost.core.errors import NonFiniteError, PluginError
 from mempost.core.plugin import Reference
+from mempost.core.prior import State
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import Samples, TiledSampler, require_finite
@@ -115,9 +116,9 @@ class SMC(TiledSampler):
         if kept is None:
             step, population = 0, self._start(problem, tile, streams)
         else:
-            step = int(kept.values["step"])
+            tensors = {k: v.to(problem.prior.device) for k, v in kept.tensors.items()}
             values = {k: v for k, v in kept.values.items() if k != "step"}
-            population = TemperedPopulation.from_state(kept._replace(values=values))
+            step, population = kept.values["step"], TemperedPopulation(tensors, **values)
         saved = time.monotonic()
         while population.beta < 1 or not self._is_relaxed(population):
             step += 1
@@ -128,8 +129,7 @@ class SMC(TiledSampler):
                 f"stage {population.stage}, exponent {population.beta:.2g}",
             )
             if time.monotonic() - saved > _SECONDS:
-                state = population.state()
-                keeping.save(name, state._replace(values={**state.values, "step": step}))
+                keeping.save(name, State(population.tensors, {**population.values, "step": step}))
                 saved = time.monotonic()
         keeping.drop(name)
         return _samples(population, tile)

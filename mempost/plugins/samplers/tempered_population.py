@@ -24,7 +24,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.autodiff import value_and_pullback
-from mempost.core.prior import State
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.core.streams import TILE, Stream
@@ -70,17 +69,12 @@ class TemperedPopulation:
         x = torch.cat([problem.prior.draw_tile(stream) for _ in range(n // TILE)])
         d = problem.dimension
         tensors = {**_evaluate(problem, x), "origin": torch.arange(n, device=x.device)}
-        return cls(tensors, 0.0, 0.0, 0, 0, math.inf, math.nan, d ** (-1 / 3))
+        return cls(tensors, 0.0, 0.0, 0, 0, math.inf, 0.0, d ** (-1 / 3))
 
-    def state(self) -> State:
-        """Tensors and numbers, as they are kept."""
-        values = asdict(replace(self, tensors={}))
-        return State(self.tensors, {k: v for k, v in values.items() if k != "tensors"})
-
-    @classmethod
-    def from_state(cls, state: State) -> TemperedPopulation:
-        """The inverse of `state`."""
-        return cls(tensors=dict(state.tensors), **state.values)
+    @property
+    def values(self) -> dict[str, float]:
+        """Everything but the tensors."""
+        return {k: v for k, v in asdict(replace(self, tensors={})).items() if k != "tensors"}
 
     def temper(self, ess_share: float, stream: Stream) -> TemperedPopulation:
         """The population of the next exponent, copied by its weights and not moved yet."""
