@@ -142,4 +142,4 @@ def test_coverage_in_words() -> None:
     result = result_of(*drawn("gaussian", 500, 63))
     result.metrics.update(Coverage().evaluate(result))
     (sentence,) = Coverage().verdict([result])
-    assert sentence.startswith("toy covers ") and "at the level 90% (95% interval" in sentence
+    assert sentence.startswith("90% intervals cover ") and sentence.endswith("truths of toy.")

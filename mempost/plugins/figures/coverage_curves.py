@@ -32,12 +32,13 @@ class CoverageCurves(Figure):
     diagonal belong to draws that are too wide, below it to draws that are too narrow or biased.
     """
 
+    reference: str | None = Field(None, description="sampler drawn in black")
     every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(200, ge=10)
 
     def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
-        looks = style.looks(results)
+        looks = style.looks(results, self.reference)
         drawn = False
         for number, group in enumerate(groups := style.by_point(results)):
             kept = [r for r in group.values() if r.samples.truths is not None]
@@ -64,13 +65,12 @@ class CoverageCurves(Figure):
         for ax in (left, right):
             ax.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, zorder=1)
             ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        left.set(xlabel="level of the credible interval", ylabel="truths inside")
+        left.set(xlabel="level of the interval", ylabel="truths inside, mean over coordinates")
         right.set(xlabel="credibility of the ball", ylabel="truths inside")
-        left.set_title("central intervals, mean over coordinates", fontsize="medium")
-        right.set_title("balls around random points (TARP)", fontsize="medium")
+        title = style.title_of(results[0].point)
+        for ax, text in ((left, "central intervals"), (right, "balls around random points (TARP)")):
+            ax.set_title(f"{title}: {text}" if title else text, fontsize="medium")
         style.legend_above(figure, axes)
-        if title := style.title_of(results[0].point):
-            figure.suptitle(title, fontsize="medium")
         return figure
 
     def _intervals(self, ax: Axes, result: Result, look: style.Look) -> None:

@@ -59,19 +59,19 @@ class RankECDF(Figure):
 
     def _figure(self, rows: dict[str, Ranks], first: Result) -> Canvas:
         figure, axes = style.panels(len(rows), 2, 3.6, 1.75, extra=0.9, sharex="all", sharey="none")
+        title = style.title_of(first.point)
         for (left, right), (key, ranks) in zip(axes, rows.items(), strict=True):
             for ax, u in ((left, ranks.u), (right, folded(ranks.u))):
                 self._panel(ax, ranks.names, u.numpy())
             span = max(abs(limit) for ax in (left, right) for limit in ax.get_ylim())
             for ax in (left, right):
                 ax.set_ylim(-span, span)
-            left.set_title(style.sampler_label(key), loc="left", fontsize="medium")
+            text = ": ".join(part for part in (title, style.sampler_label(key)) if part)
+            left.set_title(text, loc="left", fontsize="medium")
             left.set_ylabel("ECDF - uniform", fontsize="small")
         axes[-1, 0].set_xlabel("rank u of the truth")
         axes[-1, 1].set_xlabel("folded rank |2u - 1|")
         style.legend_above(figure, axes)
-        if title := style.title_of(first.point):
-            figure.suptitle(title, fontsize="medium")
         return figure
 
     def _panel(self, ax: Axes, names: Sequence[str], u: np.ndarray) -> None:

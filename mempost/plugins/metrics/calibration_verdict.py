@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 from mempost.core.result import Result
 
@@ -11,12 +12,14 @@ _ERRORS = 4.0
 """Standard errors from which a shift or a width is named."""
 
 
-def place(result: Result) -> str:
-    """The point of the sweep and the sampler, as the beginning of a sentence."""
-    where = ", ".join(
-        f"{path.rpartition('.')[2]} = {value}" for path, value in result.point.items()
-    )
-    return f"{where}: {result.key}" if where else result.key
+def by_point(results: Sequence[Result], column: str) -> Iterator[tuple[str, list[Result]]]:
+    """Results that have a column, point by point, and the point as the beginning of a sentence."""
+    measured = [result for result in results if column in result.metrics]
+    for _, group in groupby(measured, key=lambda result: tuple(map(repr, result.point.items()))):
+        found = list(group)
+        point = found[0].point.items()
+        where = ", ".join(f"{path.rpartition('.')[2]} = {value}" for path, value in point)
+        yield (f"{where}: " if where else ""), found
 
 
 def words(columns: Mapping[str, float], significance: float) -> str:
@@ -32,7 +35,7 @@ def words(columns: Mapping[str, float], significance: float) -> str:
     if abs(width - 1) * math.sqrt(2 * n) > _ERRORS and folded_p < significance:
         found.append(f"too {'narrow' if width < 1 else 'wide'}, {width:.2f} of the right width")
     if not found:
-        found.append("not where the truths are, though neither shifted nor of a wrong width alone")
+        found.append("wrong in another way than a shift or a width of single coordinates")
     return f"draws are {'; '.join(found)} ({shown})."
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.metrics import bootstrap, ranks
-from mempost.plugins.metrics.calibration_verdict import place
+from mempost.plugins.metrics.calibration_verdict import by_point
 from mempost.plugins.metrics.quantities import Quantities
 
 Level = Annotated[float, Field(gt=0, lt=1)]
@@ -67,11 +67,14 @@ class Coverage(Metric):
         level = max(self.levels)
         name = f"coverage_{level:g}"
         return [
-            f"{place(result)} covers {result.metrics[name]:.1%} of the truths at the level "
-            f"{level:.0%} ({self.confidence:.0%} interval {result.metrics[name + '_low']:.1%} to "
-            f"{result.metrics[name + '_high']:.1%})."
-            for result in results
-            if name in result.metrics
+            f"{where}{level:.0%} intervals cover "
+            + ", ".join(
+                f"{result.metrics[name]:.1%} ({result.metrics[name + '_low']:.1%} to "
+                f"{result.metrics[name + '_high']:.1%}) of the truths of {result.key}"
+                for result in group
+            )
+            + "."
+            for where, group in by_point(results, name)
         ]
 
 

@@ -32,7 +32,7 @@ from pydantic import Field
 from mempost.core.metric import Metric
 from mempost.core.plugin import Reference
 from mempost.core.result import Result
-from mempost.plugins.metrics.calibration_verdict import place, words
+from mempost.plugins.metrics.calibration_verdict import by_point, words
 from mempost.plugins.metrics.quantities import Quantities
 from mempost.plugins.metrics.ranks import folded
 from mempost.plugins.metrics.uniformity import anderson_darling
@@ -91,7 +91,7 @@ class SimulationBasedCalibration(Metric):
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
         return [
-            f"{place(result)} {words(result.metrics, self.significance)}"
-            for result in results
-            if "sbc_p" in result.metrics
+            f"{where}{result.key} {words(result.metrics, self.significance)}"
+            for where, group in by_point(results, "sbc_p")
+            for result in group
         ]

@@ -31,7 +31,7 @@ from mempost.core.metric import Metric
 from mempost.core.plugin import Reference
 from mempost.core.result import Result
 from mempost.plugins.metrics import bootstrap, ranks
-from mempost.plugins.metrics.calibration_verdict import number, place
+from mempost.plugins.metrics.calibration_verdict import by_point, number
 
 
 class TARP(Metric):
@@ -77,22 +77,21 @@ class TARP(Metric):
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
         return [
-            f"{place(result)} {self._words(result.metrics)}"
-            for result in results
-            if "tarp_p" in result.metrics
+            f"{where}by TARP, "
+            + "; ".join(f"{result.key} {self._words(result.metrics)}" for result in group)
+            + "."
+            for where, group in by_point(results, "tarp_p")
         ]
 
     def _words(self, columns: dict[str, float]) -> str:
         atc, p = columns["tarp_atc"], columns["tarp_p"]
         shown = f"ATC {atc:+.3f}, p = {number(p)}"
         if p >= self.significance:
-            return f"covers as it should in random balls ({shown})."
+            return f"covers as it should ({shown})"
         if columns["tarp_atc_low"] <= 0 <= columns["tarp_atc_high"]:
-            return (
-                f"covers wrongly in random balls, without being too wide or too narrow ({shown})."
-            )
+            return f"covers wrongly, without being too wide or too narrow ({shown})"
         wrong = "too wide" if atc > 0 else "too narrow, or biased"
-        return f"is {wrong}, by random balls ({shown})."
+        return f"is {wrong} ({shown})"
 
 
 def credibilities(result: Result, every: int = 1) -> Float[Tensor, "t"] | None:
