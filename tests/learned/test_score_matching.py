@@ -20,15 +20,16 @@ from mempost.testing import parametrize_with_checks, plugin_named
 
 FORMS = ["x0", "epsilon", "edm"]
 CONVERGED = {
-    "network": {"type": "mlp", "width": 96, "hidden": 3, "embedding": 32},
+    "network": {"type": "residual_mlp", "width": 64, "blocks": 2, "embedding": 32},
     "schedule": {"type": "ve", "sigma_min": 0.05, "sigma_max": 20.0},
-    "steps": 1500,
-    "batch": 256,
-    "learning_rate": 3e-3,
+    "steps": 1000,
+    "batch": 128,
+    "learning_rate": 5e-3,
     "ema": 0.99,
     "sample_steps": 20,
 }
 LEVELS = [0.1, 0.5, 1.0, 2.0, 5.0]
+SHORT = {**CONVERGED, "steps": 400}
 
 
 @parametrize_with_checks(
@@ -59,18 +60,19 @@ def relative_error(found, exact, level: NoiseLevel, x: Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def five():
-    """Five points in the plane, and what x0 training makes of them."""
-    x = points(5, 2, torch.float32)
+    """Five points in eight dimensions, and what x0 training makes of them."""
+    x = points(5, 8, torch.float32)
     return x, fitted(x, **CONVERGED)
 
 
 def test_the_network_finds_the_exact_denoiser_of_the_training_set(five):
-    """The exact denoiser moves by order 1 over these levels; a network that only knew the mean of
-    the data would be wrong by 1 at small noise, one that ignored the level by 0.3 or more."""
+    """At most a tenth of the spread of the data, which is the error of knowing their mean alone at
+    small noise."""
     x, prior = five
     exact = EmpiricalGMM(bandwidth=0.0).fit(x)
     errors = [relative_error(prior, exact, NoiseLevel(1.0, s), x) for s in LEVELS]
     assert max(errors) < 0.1, errors
+    assert errors[0] < 0.03
 
 
 def test_unconditional_samples_are_training_points(five):
@@ -78,7 +80,7 @@ def test_unconditional_samples_are_training_points(five):
     distances = torch.cdist(prior.sample(128, Streams(0, "sampling")), x)
     nearest, which = distances.min(1)
     spacing = float(torch.pdist(x).min())
-    assert float(nearest.median()) < 0.05 * spacing
+    assert float(nearest.median()) < 0.03 * spacing
     assert which.unique().numel() == len(x)
 
 
@@ -129,17 +131,18 @@ def test_gaussian_data_have_a_linear_score(name):
     """Many Gaussian examples: D = mu + C (C + sigma^2)^-1 (z - mu), where memorizing them is out of
     reach of a small network at noise well above their spacing."""
     x = points(4000, 2, torch.float32) * torch.tensor([1.0, 0.3])
-    prior = fitted(x, **{**CONVERGED, "steps": 700}, parametrisation=name, train_on=[(0.3, 5.0)])
+    prior = fitted(x, **SHORT, parametrisation=name, train_on=[(0.3, 5.0)])
     exact = Gaussian().fit(x)
     for s in (0.5, 1.0, 3.0):
         error = relative_error(prior, exact, NoiseLevel(1.0, s), x)
-        assert error < 0.08, (s, error)
+        allowed = 0.08 * (max(s, 1.0) if name == "epsilon" else 1.0)  # of x, and of the noise
+        assert error < allowed, (s, error)
 
 
 def test_tikhonov_divides_the_score_by_the_noise_and_the_penalty():
     """One training point: S = (x - z)/(sigma^2 + c), so D - z = (x - z) sigma^2/(sigma^2 + c)."""
     x, c = torch.tensor([[0.7, -1.1]]), 0.5
-    prior = fitted(x, **{**CONVERGED, "steps": 800, "tikhonov": c, "parametrisation": "edm"})
+    prior = fitted(x, **{**SHORT, "tikhonov": c, "parametrisation": "edm"})
     for s in (0.5, 1.0, 3.0):
         level = NoiseLevel(1.0, s)
         z = level.perturb(x.expand(200, 2), Streams(1, "noise").at())

@@ -270,11 +270,14 @@ def test_a_nan_names_the_step_and_keeps_the_last_finite_weights(monkeypatch):
         return mean
 
     monkeypatch.setattr(Denoiser, "inside", planted)
-    with pytest.raises(
-        NonFiniteError, match="training loss is not finite at step 7, sample 5"
-    ) as e:
+    shelf = MemoryShelf()
+    with keeping(shelf), pytest.raises(NonFiniteError) as caught:
         fitted()
-    assert e.value.state and all(torch.isfinite(w).all() for w in e.value.state.values())
+    assert str(caught.value) == "training loss is not finite at step 7, sample 5"
+    ((name, kept),) = shelf.kept.items()
+    assert name.endswith("-stopped") and kept.values == {"step": 6}
+    assert kept.tensors == caught.value.state
+    assert all(torch.isfinite(w).all() for w in kept.tensors.values())
 
 
 def test_an_exploding_gradient_is_named():

@@ -49,7 +49,7 @@ class TrainingSettings(Recipe):
         ge=0,
         description="c: the loss is smallest at the score (D - u)/(sigma^2 + c), bounded for c > 0",
     )
-    steps: int = Field(4000, ge=1, description="gradient steps", examples=[20])
+    steps: int = Field(1500, ge=1, description="gradient steps", examples=[20])
     batch: int = Field(256, ge=1, description="noised examples in a step", examples=[16])
     learning_rate: float = Field(1e-3, gt=0, description="of Adam at the first step")
     final_learning_rate: float = Field(

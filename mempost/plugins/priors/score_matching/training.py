@@ -69,14 +69,23 @@ class Training:
         self._block = max(1, settings.steps // BLOCKS)
 
     def run(self, streams: Streams, progress: Progress, name: str) -> None:
-        """All steps that are left, with checkpoints under ``name``."""
+        """All steps that are left, with checkpoints under ``name``.
+
+        Raises:
+            NonFiniteError: a loss or gradient is not finite; the last finite weights are attached,
+                and kept under ``name`` with "-stopped" behind it.
+        """
         kept = keeping.load(name)
         if kept is not None:
             self._restore(kept)
         total, first = self.settings.steps, self.step
         begun = saved = time.monotonic()
         while self.step < total:
-            self._advance(streams.at(0, self.step))
+            try:
+                self._advance(streams.at(0, self.step))
+            except NonFiniteError as error:
+                keeping.save(f"{name}-stopped", State(dict(error.state or {}), {"step": self.step}))
+                raise
             if self.step % self._block == 0 or self.step == total:
                 loss = self.history.close(self.step, learning_rate(self.settings, self.step - 1))
                 now = time.monotonic()

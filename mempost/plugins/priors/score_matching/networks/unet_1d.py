@@ -13,7 +13,6 @@ segmentation"; Ho, Jain & Abbeel 2020, "Denoising diffusion probabilistic models
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -30,7 +29,7 @@ class UNet1D(NetworkRecipe):
     """A U-Net on the flattened x as a signal of one channel."""
 
     type: Literal["unet_1d"] = "unet_1d"
-    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    channels: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         (32, 64), min_length=1, description="channels of every level"
     )
     kernel: int = Field(5, ge=1, description="length of the filters, odd")
@@ -40,13 +39,18 @@ class UNet1D(NetworkRecipe):
         return _UNet1D(self)
 
 
+def _norm(channels: int) -> nn.GroupNorm:
+    """Groups of eight channels, or one group where they do not divide."""
+    return nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
+
+
 class _Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, embedding: int) -> None:
         super().__init__()
-        self.norm_1 = nn.GroupNorm(math.gcd(8, inputs), inputs)
+        self.norm_1 = _norm(inputs)
         self.conv_1 = nn.Conv1d(inputs, outputs, kernel, padding="same")
         self.clock = nn.Linear(embedding, outputs)
-        self.norm_2 = nn.GroupNorm(math.gcd(8, outputs), outputs)
+        self.norm_2 = _norm(outputs)
         self.conv_2 = nn.Conv1d(outputs, outputs, kernel, padding="same")
         self.shortcut = nn.Conv1d(inputs, outputs, 1)
 
