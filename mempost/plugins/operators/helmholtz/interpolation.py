@@ -46,6 +46,18 @@ def _weights(points: Points) -> np.ndarray:
     return _interpolation(points)[1]
 
 
+@table
+def _orthonormal(points: Points) -> np.ndarray:
+    """Q (q, c) of the weights R = C Q, with orthonormal rows."""
+    return _reduced(points)[1]
+
+
+@table
+def _mixing(points: Points) -> np.ndarray:
+    """C (n, q) of the weights R = C Q."""
+    return _reduced(points)[0]
+
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     """R, with which fields are read at positions, and its transpose.
@@ -68,6 +80,18 @@ class Reading:
             _columns(points, dtype=torch.int64, device=like.device),
             _weights(points, dtype=like.dtype.to_complex(), device=like.device),
         )
+
+    @classmethod
+    def reduced(cls, points: Points, like: Tensor) -> tuple[Reading, Complex[Tensor, "n q"]]:
+        """Q and C of R = C Q, with as few rows in Q as R has rank.
+
+        A line of positions finer than the grid reads no more than the line of nodes holds.
+        """
+        dtype = like.dtype.to_complex()
+        columns = _columns(points, dtype=torch.int64, device=like.device)
+        q = _orthonormal(points, dtype=dtype, device=like.device)
+        c = _mixing(points, dtype=dtype, device=like.device)
+        return cls(points.grid.padded_shape, columns, q), c
 
     def read(
         self, u: Complex[Tensor, "... s N_x N_z"], factor: Tensor
@@ -98,6 +122,13 @@ def _interpolation(points: Points) -> tuple[np.ndarray, np.ndarray]:
     matrix = np.zeros((len(positions), len(nodes)))
     np.add.at(matrix, (row, column), weight[used])
     return nodes, matrix
+
+
+@lru_cache(maxsize=8)
+def _reduced(points: Points) -> tuple[np.ndarray, np.ndarray]:
+    u, s, vt = np.linalg.svd(_interpolation(points)[1], full_matrices=False)
+    rank = int((s > 1e-14 * s[0]).sum())
+    return u[:, :rank] * s[:rank], vt[:rank]
 
 
 def _one_axis(axis: Axis, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -160,11 +160,11 @@ class Helmholtz(ForwardOperator):
     def jacobian(
         self, x: Float[Tensor, "batch n_x n_z"], basis: Float[Tensor, "#batch d k"] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """F(x) and J(x) B by reciprocity, from n_src + n_rec solves a model and frequency."""
+        """F(x) and J(x) B by reciprocity, at most n_src + n_rec solves a model and frequency."""
         self.check_domain(tuple(x.shape[1:]))
         grid = self.grid
         sources = Reading.at(Points(grid, self.sources), x)
-        receivers = Reading.at(Points(grid, self.receivers), x)
+        receivers = Reading.reduced(Points(grid, self.receivers), x)
         for f in self.frequencies:  # all models before the first is solved for
             self.factorisation(f).check(x)
         models = []

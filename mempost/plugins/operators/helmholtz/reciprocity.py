@@ -1,4 +1,4 @@
-"""The Jacobian of all data from n_src + n_rec solves.
+"""The Jacobian of all data by reciprocity, from one solve a source and at most one a receiver.
 
 A is symmetric, so the field of a source placed at a receiver is the adjoint field of that receiver.
 With U = A^-1 E f for source f, V = A^-1 E r for receiver r, d = r^T E U, and e h^2 from
@@ -8,6 +8,9 @@ E = I - e h^2 W, the derivative with respect to w at node p is
 
 Times omega^2 s_x s_z, and folded from the absorbing layers to the edge of the model, this is the
 row of the Jacobian in squared slowness that belongs to the pair.
+
+The row is linear in r. With the receivers' weights R = C Q, Q of full rank q, it is enough to solve
+and to multiply for the q rows of Q: 196 receivers on a line of 50 nodes cost what 50 do.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ def jacobian_products(
     factorisation: Factorisation,
     m: Float[Tensor, "n_x n_z"],
     sources: Reading,
-    receivers: Reading,
+    receivers: tuple[Reading, Complex[Tensor, "r q"]],
     basis: Float[Tensor, "d k"] | None,
 ) -> tuple[Complex[Tensor, "s r"], Complex[Tensor, "s*r k"]]:
     """Data and J B at one model.
@@ -33,13 +36,14 @@ def jacobian_products(
         factorisation: the discrete operator and its solver.
         m: squared slowness, s^2/km^2.
         sources: where waves start.
-        receivers: where they are read.
+        receivers: where they are read, as Q and C (see `Reading.reduced`).
         basis: B, columns in the space of models; None for the identity.
     """
     d, area = factorisation.discretisation, factorisation.discretisation.grid.spacing**2
     w = d.density(m)
     read, one = d.reading(w), torch.ones_like(w)
-    impulses = torch.cat([sources.spread(one / area), receivers.spread(one)])
+    independent, mixing = receivers
+    impulses = torch.cat([sources.spread(one / area), independent.spread(one)])
     fields = factorisation.solve(w[None], (read * impulses)[None])[0]
     companions = d.mass(fields) + 2 * d.stencil.reading * area * impulses
     factor, n_sources = -0.5 * d.density_factor(m), len(sources.weights)
@@ -47,9 +51,9 @@ def jacobian_products(
     rows = []
     for u, mu in zip(fields[:n_sources], companions[:n_sources], strict=True):
         kernel = d.grid.fold(v * mu + mv * u).flatten(1)
-        rows.append(kernel if basis is None else _times_real(kernel, basis))
-    return receivers.read(fields[:n_sources], read), torch.cat(rows)
+        rows.append(mixing @ (kernel if basis is None else _times_real(kernel, basis)))
+    return independent.read(fields[:n_sources], read) @ mixing.mT, torch.cat(rows)
 
 
-def _times_real(a: Complex[Tensor, "r d"], b: Float[Tensor, "d k"]) -> Complex[Tensor, "r k"]:
+def _times_real(a: Complex[Tensor, "q d"], b: Float[Tensor, "d k"]) -> Complex[Tensor, "q k"]:
     return torch.complex(a.real @ b, a.imag @ b)
