@@ -120,6 +120,15 @@ class Linearisations:
             self._grams[k] = gram
         return Statistics(self._grams[k], *_products(y, values, transposed))
 
+    def values_at(self, index: Tensor) -> Float[Tensor, "c m"]:
+        """F at the points in ``index``, ascending."""
+        parts = []
+        for k, members in enumerate(self.blocks):
+            here = index[(index >= members[0]) & (index <= members[-1])]
+            if len(here):
+                parts.append(self.block(k).values[here - members[0]])
+        return torch.cat(parts)
+
     @property
     def remembered(self) -> int:
         """Numbers in the Jacobians that are remembered, or will be."""

@@ -1,0 +1,70 @@
+"""Collapse onto training examples: how many share the posterior, and how near it stays to them.
+
+The effective number exp(H) of component masses and the largest of them (see `effective_modes`), the
+mean distance of draws to the nearest example, in units of the distance between neighbouring
+examples (the median over examples of the distance to the nearest other one), and the scales at
+which components are predicted to separate (see `separation`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+
+from mempost.core.metric import Metric
+from mempost.core.result import Result
+from mempost.plugins.metrics.masses import component_masses
+from mempost.plugins.metrics.pairwise import nearest_distances
+from mempost.plugins.metrics.separation import Gaps
+from mempost.plugins.priors.kernel_mixture import KernelMixture
+from mempost.plugins.samplers.component_updates import linearisations_of
+
+
+class Collapse(Metric):
+    """Effective number of examples, mass on the best, distance of draws to the nearest example.
+
+    Columns ``effective_number``, ``best_mass``, ``atom_distance`` (over the distance between
+    neighbouring examples) and, under `empirical_gmm`, ``separation_bandwidth`` and
+    ``separation_noise``: the bandwidth (at the given noise) and the noise std (at the given
+    bandwidth) at which half of the mass is predicted to leave the example that made the data, with
+    F linearised at the examples. Not there if no scale does that. Needs a mixture prior.
+    """
+
+    examples: int = Field(
+        32, ge=2, description="whose separation from all others is predicted, at most"
+    )
+    separation: bool = Field(True, description="predict; takes a Jacobian at every example")
+
+    def evaluate(self, result: Result) -> dict[str, float]:
+        masses = component_masses(result)
+        if masses is None or result.samples.truths is not None:
+            return {}
+        columns = {
+            "effective_number": float(torch.special.entr(masses).sum().exp()),
+            "best_mass": float(masses.max()),
+        }
+        means = result.problem.prior.means  # type: ignore[attr-defined]
+        if len(means) > 1:
+            neighbours = nearest_distances(means, means, 2)[0][:, 1].median()
+            drawn = nearest_distances(result.samples.flat, means, 1)[0].mean()
+            if neighbours > 0:
+                columns["atom_distance"] = float(drawn / neighbours)
+            if self.separation:
+                columns |= self._scales(result)
+        return columns
+
+    def _scales(self, result: Result) -> dict[str, float]:
+        prior, problem = result.problem.prior, result.problem
+        if not isinstance(prior, KernelMixture):
+            return {}
+        keep = getattr(result.sampler, "slices", 1) > 1
+        gaps = Gaps.of(linearisations_of(problem, keep), self.examples)
+        noise = problem.noise
+        per_component = noise.component_std / noise.std
+        found = {
+            "separation_bandwidth": gaps.bandwidth(noise.component_std),
+            "separation_noise": gaps.noise(prior.bandwidth) / per_component,
+        }
+        return {name: value for name, value in found.items() if math.isfinite(value)}
