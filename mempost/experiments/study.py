@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mempost.core.errors import MempostError, PluginError, SpecError, nearest
+from mempost.core.keeping import keeping
 from mempost.core.result import Result
 from mempost.experiments.plan import Plan, make_plan
 from mempost.experiments.runner import Status, status_of
-from mempost.experiments.store import Store
+from mempost.experiments.store import KeptFolder, Store
 from mempost.experiments.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -106,7 +107,9 @@ class Study:
         errors: list[str] = []
         for i, figure in enumerate(self.plan.first.figures if self.results else ()):
             try:
-                for name, canvas in figure.draw(self.results):
+                with keeping(KeptFolder(self.store)):  # a posterior may be made of what is kept
+                    pictures = list(figure.draw(self.results))
+                for name, canvas in pictures:
                     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
                         raise PluginError(f"{name!r} is not a plain file stem")
                     drawn[name if name not in drawn else f"{name}_{i}"] = canvas
