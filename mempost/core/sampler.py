@@ -28,12 +28,14 @@ class Samples:
     """Draws with axes (chain, draw, dimension), and statistics that start with the same axes.
 
     Independent draws stand along ``draw`` in a single chain. In a calibration run every chain holds
-    the draws for one data set, and ``truths`` the x that these data come from.
+    the draws for one data set, ``truths`` the x that these data come from, and ``data`` the data,
+    flat and with complex numbers stacked (`mempost.core.noise.stack`).
     """
 
     values: Float[Tensor, "chain draw d"]
     stats: dict[str, Tensor] = field(default_factory=dict)
     truths: Float[Tensor, "chain d"] | None = None
+    data: Float[Tensor, "chain m_real"] | None = None
 
     @classmethod
     def independent(cls, x: Float[Tensor, "n d"]) -> Samples:
@@ -52,7 +54,8 @@ class Samples:
         """The same draws on another device."""
         stats = {k: v.to(device) for k, v in self.stats.items()}
         truths = None if self.truths is None else self.truths.to(device)
-        return Samples(self.values.to(device), stats, truths)
+        data = None if self.data is None else self.data.to(device)
+        return Samples(self.values.to(device), stats, truths, data)
 
 
 def join_tiles(tiles: list[Samples], n: int) -> Samples:

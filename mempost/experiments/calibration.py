@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.errors import SpecError
+from mempost.core.noise import stack
 from mempost.core.progress import Progress
 from mempost.core.sampler import PosteriorSampler, Samples
 from mempost.core.streams import TILE, Streams
@@ -47,12 +48,14 @@ def draw_for_truths(
     truths = truths_of(spec, common)
     here = range(tile * TILE, min((tile + 1) * TILE, len(truths)))
     parts: list[Samples] = []
+    data: list[Tensor] = []
     for done, i in enumerate(here):
         y = common.simulate(truths[i])
         noisy = common.problem.noise.perturb(y, Streams(_seed(spec), "noise").at(tile=i, step=1))
         streams = Streams(spec.seed, "sampling").branch(i)
         problem = own.problem.with_data(noisy)
         parts.append(sampler.sample(problem, spec.n_samples(key), streams))
+        data.append(stack(noisy.flatten()))
         progress(done + 1, len(here), f"truth {i}")
     in_tile = truths[here.start : here.stop]
     if own is not common:  # otherwise not a bit may change: atoms tie with their draws
@@ -62,6 +65,7 @@ def draw_for_truths(
         torch.stack([part.flat for part in parts]),
         {k: torch.stack([p.stats[k].flatten(0, 1) for p in parts]) for k in parts[0].stats},
         in_tile,
+        torch.stack(data),
     )
 
 
@@ -71,6 +75,7 @@ def join_truths(tiles: list[Samples]) -> Samples:
         torch.cat([t.values for t in tiles]),
         {k: torch.cat([t.stats[k] for t in tiles]) for k in tiles[0].stats},
         torch.cat([t.truths for t in tiles if t.truths is not None]),
+        torch.cat([t.data for t in tiles if t.data is not None]),
     )
 
 

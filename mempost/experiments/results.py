@@ -2,7 +2,8 @@
 
 posterior       x (chain, draw, x_dim)
 sample_stats    one variable a statistic (chain, draw, ...)
-observed_data   y (y_dim_0, ...); complex data have a last axis ``part`` of two (re, im)
+observed_data   y (y_dim_0, ...); complex data have a last axis ``part`` of two (re, im); in a
+                calibration run y (chain, y_dim_0), complex data as re, im, re, ...
 constant_data   truth (x_dim), or (chain, x_dim) in a calibration run; location and scale of the
                 prior's coordinates
 """
@@ -36,7 +37,9 @@ def write_result(
         "location": (("x_dim",), _numpy(coordinates.location)),
         "scale": (("x_dim",), _numpy(coordinates.scale)),
     }
-    if samples.truths is not None:
+    observed = _variable("y", problem.y, ())
+    if samples.truths is not None and samples.data is not None:
+        observed = _variable("y", samples.data, ("chain",))
         constant["truth"] = (("chain", "x_dim"), _numpy(samples.truths))
     elif truth is not None:
         constant["truth"] = (("x_dim",), _numpy(truth))
@@ -47,7 +50,7 @@ def write_result(
             "/": xr.Dataset(attrs=dict(attributes)),
             "posterior": posterior,
             "sample_stats": xr.Dataset(stats),
-            "observed_data": xr.Dataset({"y": _variable("y", problem.y, ())}),
+            "observed_data": xr.Dataset({"y": observed}),
             "constant_data": xr.Dataset(constant),
         }
     )
@@ -68,12 +71,13 @@ def read_samples(path: Path) -> Samples:
                 for name, v in tree["sample_stats"].data_vars.items()
             }
             truth = tree["constant_data"].get("truth")
-            truths = None
+            truths = data = None
             if truth is not None and truth.ndim == 2:
                 truths = torch.from_numpy(np.array(truth.values))
+                data = torch.from_numpy(np.array(tree["observed_data"]["y"].values))
     except Exception as error:
         raise CorruptFileError(f"{path} is corrupt and not used: {error}") from None
-    return Samples(values, stats, truths)
+    return Samples(values, stats, truths, data)
 
 
 def _variable(name: str, t: Tensor, leading: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:

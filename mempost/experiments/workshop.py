@@ -191,8 +191,8 @@ class Workshop:
             raise
         values = {"counts": dict(counts), "seconds": time.perf_counter() - start}
         tensors = {"x": samples.values, **{f"stats.{k}": v for k, v in samples.stats.items()}}
-        if samples.truths is not None:
-            tensors["truths"] = samples.truths
+        if samples.truths is not None and samples.data is not None:
+            tensors |= {"truths": samples.truths, "data": samples.data}
         self.store.write_tensors(self._tile_path(run, tile), tensors, values)
 
     def _assemble(self, run: Run) -> None:
@@ -202,9 +202,9 @@ class Workshop:
         seconds = 0.0
         for tile in range(self.tiles(run)):
             tensors, values = self.store.read_tensors(self._tile_path(run, tile))
-            truths = tensors.pop("truths", None)
+            truths, data = tensors.pop("truths", None), tensors.pop("data", None)
             stats = {k.removeprefix("stats."): v for k, v in tensors.items() if k != "x"}
-            tiles.append(Samples(tensors["x"], stats, truths))
+            tiles.append(Samples(tensors["x"], stats, truths, data))
             seconds += values["seconds"]
             counts.update(values["counts"])
         spec = run.spec

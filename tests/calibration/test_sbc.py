@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import scipy.stats
 import torch
-from toy_posteriors import PRIORS, distorted, drawn, result_of
+from toy_posteriors import PRIORS, distorted, drawn, result_of, simulated
 
 from mempost.core.errors import PluginError
 from mempost.core.noise import GaussianNoise
@@ -103,7 +103,7 @@ def test_the_log_determinant_is_missed(log_determinant: bool) -> None:
     prior = EmpiricalGMM(bandwidth=0.3).fit(torch.tensor([[-2.0], [2.0]]).double())
     operator = PiecewiseLinear(knots=[0.0], slopes=[1.0, 5.0], intercepts=[2.0, -10.0])
     problem = InverseProblem(prior, operator, GaussianNoise(0.3), torch.zeros(1).double())
-    truths = prior.sample(TRUTHS, Streams(0, "truth"))
+    truths = prior.sample(500, Streams(0, "truth"))
     sampler = ExactLGM(log_determinant=log_determinant)
     result = result_of(truths, _posterior_draws(problem, sampler, truths, 32))
     columns = SBC.evaluate(result)
@@ -153,6 +153,23 @@ def test_quantities() -> None:
     assert Quantities().of(line).names == ("x_1", "|x|")
     with pytest.raises(PluginError, match="coordinates: 5; the problem has coordinates 0 to 1"):
         Quantities(coordinates=(5,)).of(result)
+
+
+@every_prior
+def test_draws_from_the_prior_pass_until_the_data_are_asked(kind: str) -> None:
+    truths, y = simulated(kind, TRUTHS, Streams(0, "truth").at())
+    from_prior = simulated(kind, TRUTHS * DRAWS, Streams(1, "truth").at())[0]
+    exact = drawn(kind, TRUTHS, DRAWS)[1]
+    informed = SimulationBasedCalibration(quantities=Quantities(log_likelihood=True))
+    blind = result_of(truths, from_prior.reshape(TRUTHS, DRAWS, 2), data=y)
+    columns = SBC.evaluate(blind)
+    assert min(columns["sbc_p"], columns["sbc_folded_p"]) > 1e-4
+    columns = informed.evaluate(blind)
+    assert columns["sbc_p"] < 1e-4
+    columns = informed.evaluate(result_of(truths, exact, data=y))
+    assert min(columns["sbc_p"], columns["sbc_folded_p"]) > 1e-4
+    with pytest.raises(PluginError, match="this run holds no data"):
+        informed.evaluate(result_of(truths, exact))
 
 
 def test_one_draw_a_chain() -> None:

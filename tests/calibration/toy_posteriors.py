@@ -24,13 +24,20 @@ NOISE = 0.6
 PRIORS = {"atoms": (MEANS, 0.0), "mixture": (MEANS, 0.4), "gaussian": (MEANS[:1], 1.0)}
 
 
+def simulated(kind: str, truths: int, stream: Stream) -> tuple[Tensor, Tensor]:
+    """Truths (t, d) from a prior, and data (t, m) of each."""
+    means, h = PRIORS[kind]
+    n, d = means.shape
+    x = means[stream.integers(n, (truths,))] + h * stream.normal((truths, d))
+    return x, x @ MATRIX.T + NOISE * stream.normal((truths, len(MATRIX)))
+
+
 def drawn(kind: str, truths: int, draws: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Truths (t, d) from a prior, and exact draws (t, draws, d) from the posterior of each."""
     means, h = PRIORS[kind]
     stream = Streams(seed, "truth").at()
     (n, d), m, a = means.shape, len(MATRIX), MATRIX
-    x = means[stream.integers(n, (truths,))] + h * stream.normal((truths, d))
-    y = x @ a.T + NOISE * stream.normal((truths, m))
+    x, y = simulated(kind, truths, stream)
     r = y[:, None] - means @ a.T
     c = h**2 * a @ a.T + NOISE**2 * torch.eye(m, dtype=torch.float64)
     gain = h**2 * a.T @ torch.linalg.inv(c)
@@ -60,11 +67,17 @@ def problem(prior: FittedPrior | None = None) -> InverseProblem:
     )
 
 
-def result_of(truths: Tensor | None, values: Tensor, seed: int = 0, key: str = "toy") -> Result:
-    """A result that holds these draws; its problem counts for its coordinates only."""
+def result_of(
+    truths: Tensor | None,
+    values: Tensor,
+    seed: int = 0,
+    key: str = "toy",
+    data: Tensor | None = None,
+) -> Result:
+    """A result that holds these draws; its prior counts for its coordinates only."""
     d = values.shape[-1]
     prior = EmpiricalGMM(bandwidth=0.4).fit(torch.zeros(1, d, dtype=torch.float64))
-    matrix = torch.ones(1, d, dtype=torch.float64)
+    matrix = MATRIX if d == 2 else torch.ones(1, d, dtype=torch.float64)
     y = torch.zeros(1, dtype=torch.float64)
     return Result(
         key=key,
@@ -74,7 +87,7 @@ def result_of(truths: Tensor | None, values: Tensor, seed: int = 0, key: str = "
         data=None,
         truth=None,
         seed=seed,
-        load_samples=lambda: Samples(values, truths=truths),
+        load_samples=lambda: Samples(values, truths=truths, data=data),
     )
 
 

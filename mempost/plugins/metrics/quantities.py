@@ -1,7 +1,9 @@
 """Test quantities: functions q(x) whose ranks are examined.
 
 Calibration says something about every q, and a test sees only the q it is given. Coordinates see
-marginals; projections on random directions and the norm see the dependence between coordinates
+marginals; projections on random directions and the norm see the dependence between coordinates. All
+of these pass draws from the prior, made without a look at the data: what sees those is a function
+of the data too, and log p(y | x) is the natural one
 (Modrak, Moon, Kim, Buerkner, Huurre, Faltejskova, Gelman & Vehtari 2023, "Simulation-based
 calibration checking for Bayesian computation: The choice of test quantities shapes sensitivity").
 """
@@ -16,10 +18,14 @@ from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from mempost.core.errors import PluginError
+from mempost.core.noise import stack
 from mempost.core.plugin import Recipe
 from mempost.core.result import Result
 from mempost.plugins.metrics import ranks
 from mempost.plugins.metrics.distances import directions
+
+_ROWS = 4096
+"""States that are mapped forward at a time."""
 
 
 class Ranks(NamedTuple):
@@ -40,6 +46,9 @@ class Quantities(Recipe):
     directions: int = Field(
         2, ge=0, description="projections on random directions (none in one dimension)"
     )
+    log_likelihood: bool = Field(
+        False, description="log p(y | x) of the truth's data, at one forward map a draw"
+    )
 
     def of(self, result: Result, every: int = 1) -> Ranks | None:
         """Ranks of the truths of a calibration run; None outside of one."""
@@ -50,6 +59,10 @@ class Quantities(Recipe):
         same = found.same()
         truths = self.evaluate(found.truths, result)
         values = self.evaluate(found.values, result)
+        if self.log_likelihood:
+            name = "log p(y | x)"
+            truths[name] = log_likelihoods(found.truths[:, None], found, result)[:, 0]
+            values[name] = log_likelihoods(found.values, found, result)
         u = [
             ranks.randomised_ranks(truth, draws, same, stream)
             for truth, draws in zip(truths.values(), values.values(), strict=True)
@@ -75,3 +88,21 @@ class Quantities(Recipe):
         if self.norm:
             found["|x|"] = x.norm(dim=-1)
         return found
+
+
+def log_likelihoods(
+    x: Float[Tensor, "t k d"], draws: ranks.Draws, result: Result
+) -> Float[Tensor, "t k"]:
+    """log p(y_i | x_ij), without its constant, for the data y_i of every truth.
+
+    Raises:
+        PluginError: the run holds no data.
+    """
+    if draws.data is None:
+        raise PluginError("quantities.log_likelihood: this run holds no data of its truths")
+    problem = result.problem
+    like = problem.prior.coordinates.location
+    blocks = x.flatten(0, 1).to(like).split(_ROWS)
+    predicted = torch.cat([stack(problem.forward(block)).double().cpu() for block in blocks])
+    residual = draws.data[:, None] - predicted.reshape(*x.shape[:2], -1)
+    return -0.5 * (residual / problem.noise.component_std).square().sum(-1)

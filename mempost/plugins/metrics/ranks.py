@@ -34,10 +34,11 @@ TIES, DIRECTIONS, REFERENCES, DISTANCE_TIES, RESAMPLING = range(5)
 
 
 class Draws(NamedTuple):
-    """Truths, and draws from the posterior of each, in the prior's coordinates."""
+    """Truths, draws from the posterior of each in the prior's coordinates, and data if known."""
 
     truths: Float[Tensor, "t d"]
     values: Float[Tensor, "t draws d"]
+    data: Float[Tensor, "t m_real"] | None = None
 
     def same(self) -> Bool[Tensor, "t draws"]:
         """Which draws are the truth itself."""
@@ -49,9 +50,9 @@ def calibration_draws(result: Result, every: int = 1) -> Draws | None:
     samples = result.samples
     if samples.truths is None:
         return None
-    return Draws(
-        samples.truths.double().cpu(), samples.values[:, every - 1 :: every].double().cpu()
-    )
+    data = None if samples.data is None else samples.data.double().cpu()
+    values = samples.values[:, every - 1 :: every].double().cpu()
+    return Draws(samples.truths.double().cpu(), values, data)
 
 
 def randomised_ranks(

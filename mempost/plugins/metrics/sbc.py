@@ -15,7 +15,8 @@ How far off the draws are is told in units of a normal posterior. With w = Phi^-
 in the coordinate that the test of u, and of |2u - 1|, finds worst. A finite number L of draws
 bounds what they can show, to about Phi^-1(1 - 1/(2 L)).
 
-No test of functions of x alone sees a sampler that ignores the data and draws from the prior.
+No test of functions of x alone sees a sampler that ignores the data and draws from the prior; the
+quantity log p(y | x) does (``quantities: {log_likelihood: true}``).
 
 References: Talts, Betancourt, Simpson, Vehtari & Gelman 2018, "Validating Bayesian inference
 algorithms with simulation-based calibration"; Modrak et al. 2023, "Simulation-based calibration

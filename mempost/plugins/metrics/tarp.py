@@ -99,7 +99,7 @@ def credibilities(result: Result, every: int = 1) -> Float[Tensor, "t"] | None:
     found = ranks.calibration_draws(result, every)
     if found is None:
         return None
-    truths, draws = found
+    truths, draws = found.truths, found.values
     centre, scale = truths.mean(0), truths.std(0)
     stream = result.streams.at(tile=ranks.REFERENCES, step=ranks.STEP)
     r = centre + scale * stream.normal(tuple(truths.shape))
