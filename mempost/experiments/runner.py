@@ -43,7 +43,7 @@ def graph_of(workshop: Workshop) -> Graph:
     plan = workshop.plan
     fits: dict[str, Task] = {}
     assembled: dict[str, Task] = {}
-    prepared: dict[tuple[type, int], Task] = {}
+    prepared: dict[int, Task] = {}
     measured: set[tuple[str, str]] = set()
     for first, count in _point_ranges(plan):
         here = range(first, first + count)
@@ -63,9 +63,9 @@ def graph_of(workshop: Workshop) -> Graph:
             sampler = run.spec.samplers[run.key]
             parts = [Task("prepare", i, k) for k in range(sampler.preparations if tiles else 0)]
             for task in parts:  # the same part of another run may be the same work: one by one
-                same = (type(sampler), task.tile)
-                graph[task] = (*needs, prepared[same]) if same in prepared else needs
-                prepared[same] = task
+                before = (prepared[task.tile],) if task.tile in prepared else ()
+                graph[task] = (*needs, *before)
+                prepared[task.tile] = task
             graph |= dict.fromkeys(tiles, (*needs, *parts))
             assembled[run.id] = Task("assemble", i)
             graph[assembled[run.id]] = tuple(tiles)
