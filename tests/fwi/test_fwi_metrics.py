@@ -208,7 +208,7 @@ def test_support_is_said_in_words():
     result.metrics = PosteriorSupport().evaluate(result)
     (said,) = PosteriorSupport().verdict([result])
     assert said == (
-        "Under the exact posterior exact, 1 of 2 training examples holds 99.9% of the mass; "
+        "exact: 1 of 2 training examples holds 99.9% of the posterior mass; "
         "the second is 450 nats behind."
     )
 

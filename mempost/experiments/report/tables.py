@@ -1,7 +1,8 @@
 """Chosen columns of a study's table as Markdown or LaTeX, numbers beside their intervals.
 
 A number with ``NAME_low`` and ``NAME_high`` in the same row is written with them in brackets,
-``0.42 [0.35, 0.49]``. Digits follow the interval: two of its half-width; four without one.
+``0.42 [0.35, 0.49]``. Digits follow the interval: two of its half-width, but no more than four of
+the number; four without one.
 """
 
 from __future__ import annotations
@@ -71,11 +72,16 @@ def cell(row: Row, column: str) -> str:
 
 
 def _places(half_width: float, value: float) -> int:
-    """Decimal places: two digits of an interval's half-width, three of a value without one."""
-    size, digits = (half_width, 2) if half_width > 0 else (abs(value), 3)
-    if not math.isfinite(size) or size == 0:
-        return 2
-    return min(12, max(0, digits - 1 - math.floor(math.log10(size))))
+    """Decimal places: two digits of an interval's half-width, at most four of the value."""
+
+    def places(size: float, digits: int) -> int | None:
+        known = math.isfinite(size) and size > 0
+        return max(0, digits - 1 - math.floor(math.log10(size))) if known else None
+
+    of_interval = places(half_width, 2)
+    of_value = places(abs(value), 3 if of_interval is None else 4)
+    found = [n for n in (of_interval, of_value) if n is not None]
+    return min([*found, 12]) if found else 2
 
 
 def _fixed(value: float, places: int) -> str:

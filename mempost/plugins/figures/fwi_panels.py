@@ -109,6 +109,7 @@ class FWIPanels(Figure):
         ax.plot(found.steps, mean, color=color, marker="o", markersize=3, label=f"mean of {count}")
         ax.axhline(1, color=style.GREY, linestyle=":", label="noise")
         ax.set(yscale="log", xlabel="step", ylabel=r"$\chi^2$ per datum")
+        ax.locator_params(axis="x", integer=True)
         ax.legend(frameon=False, fontsize="small")
 
     def _scatter(self, ax: Axes, result: Result, color: str) -> None:
@@ -140,6 +141,7 @@ class FWIPanels(Figure):
             bbox_to_anchor=(0.5, 1.0),
             ncols=3,
             frameon=False,
+            fontsize="small",
             handletextpad=0.1,
             columnspacing=0.8,
         )

@@ -43,7 +43,10 @@ class RatioDistributions(Figure):
         groups = style.thinned(style.by_point(usable), self.points)
         looks = style.looks(results)
         rows, columns = style.grid_of(len(groups), 3)
-        figure, axes = style.panels(rows, columns, 3.3, 2.8, extra=0.7, sharex="all", sharey="all")
+        width = 6.0 if columns == 1 else 3.3
+        figure, axes = style.panels(
+            rows, columns, width, 2.8, extra=0.7, sharex="all", sharey="all"
+        )
         for ax, group in zip(axes.flat, groups):
             self._panel(ax, group, looks)
         for ax in axes.flat[len(groups) :]:

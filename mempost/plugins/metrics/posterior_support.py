@@ -50,12 +50,13 @@ class PosteriorSupport(Metric):
     def _sentence(self, result: Result) -> str:
         columns = result.metrics
         size, n = int(columns["support_size"]), int(columns["support_of"])
+        where = ", ".join(f"{p.rpartition('.')[2]} = {v}" for p, v in result.point.items())
         held = "holds" if size == 1 else "hold"
         said = (
-            f"Under the exact posterior {result.key}, {size} of {n} training examples {held} "
-            f"{self.share:.1%} of the mass"
+            f"{where + ': ' if where else ''}{result.key}: {size} of {n} training examples {held} "
+            f"{self.share:.1%} of the posterior mass"
         )
         gap = columns.get("support_gap", math.inf)
         if size == 1 and math.isfinite(gap):
-            said += f"; the second is {gap:.3g} nats behind"
+            said += f"; the second is {gap:,.0f} nats behind"
         return said + "."
