@@ -11,10 +11,12 @@ import scipy.stats
 import torch
 from toy_posteriors import drawn, result_of
 
+from mempost.core.coordinates import Coordinates
 from mempost.core.posterior import Posterior
 from mempost.core.result import Result
 from mempost.core.streams import TILE, Stream, Streams
 from mempost.plugins.metrics.c2st import ClassifierTwoSampleTest
+from mempost.plugins.metrics.energy_distance import EnergyDistance
 from mempost.plugins.metrics.wasserstein import Wasserstein
 
 
@@ -163,3 +165,19 @@ def test_fewer_exact_draws_than_asked_for() -> None:
     found = results(normal(60, 2), normal(100, 2, seed=1))
     columns = Wasserstein(resamples=10).evaluate(found["off"])
     assert 0 < columns["wasserstein_1"] < 1
+
+
+@pytest.mark.parametrize("name", ["wasserstein_1", "energy_distance", "c2st"])
+def test_priors_with_other_coordinates(name: str) -> None:
+    """What is compared are raw coordinates, whatever the prior of each sampler is scaled to."""
+    found = results(normal(800, 2), normal(400, 2, seed=1))
+    metric = {
+        "wasserstein_1": Wasserstein(draws=200, resamples=20),
+        "energy_distance": EnergyDistance(draws=200, resamples=20),
+        "c2st": ClassifierTwoSampleTest(classifier="quadratic", draws=400),
+    }[name]
+    plain = metric.evaluate(found["off"])[name]
+    moved = results(normal(800, 2), (normal(400, 2, seed=1) - 5) / 3)
+    scale = torch.full((2,), 3.0).double()
+    moved["off"].problem.prior.coordinates = Coordinates(torch.full((2,), 5.0).double(), scale)
+    assert metric.evaluate(moved["off"])[name] == pytest.approx(plain, rel=1e-6)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
+_LINES = (*style.LINES, (0, (5, 1)), (0, (1, 1)))
+"""One line for every colour of `style.COLOURS`."""
+
 
 class RankECDF(Figure):
     """Distribution functions of ranks and folded ranks, less the uniform one, with a band.
@@ -90,7 +93,7 @@ class RankECDF(Figure):
                 fine,
                 ecdf - fine,
                 color=style.BLUE if many else style.COLOURS[i],
-                linestyle="-" if many else style.LINES[i % len(style.LINES)],
+                linestyle="-" if many else _LINES[i],
                 linewidth=0.6 if many else 1.1,
                 alpha=0.5 if many else 1.0,
                 label=f"{len(names)} quantities" if many else _math(name),

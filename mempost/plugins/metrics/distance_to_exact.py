@@ -32,7 +32,8 @@ from mempost.plugins.metrics.thinning import thin, thin_rows
 class DistanceToExact(Metric):
     """Base of distances between a sampler's draws and exact ones; authors override ``statistic``.
 
-    Columns NAME, NAME_low, NAME_high, NAME_null, NAME_null_high with ``NAME = cls.column``.
+    Columns NAME, NAME_low, NAME_high, NAME_null, NAME_null_high with ``NAME = cls.column``; none in
+    calibration runs.
     """
 
     column: ClassVar[str]
@@ -52,6 +53,8 @@ class DistanceToExact(Metric):
         """
 
     def evaluate(self, result: Result) -> dict[str, float]:
+        if result.samples.truths is not None:  # draws for many data sets, none of them compared
+            return {}
         samples = thin(result.samples, self.draws)
         chains, draws = samples.values.shape[:2]
         exact, more = self._exact_draws(result, len(samples))
@@ -86,13 +89,21 @@ class DistanceToExact(Metric):
         return value.sqrt() if self.squared else value
 
     def _exact_draws(self, result: Result, n: int) -> tuple[Tensor, Tensor]:
-        """Exact draws to compare with, and n more (fewer if the reference only draws)."""
+        """Exact draws to compare with, and n more (fewer if the reference only draws).
+
+        In the coordinates of the result's prior, whichever prior the reference has.
+        """
         reference = result.sibling(self.reference)
         if reference.posterior is not None:
             drawn = reference.posterior.sample(self.draws + n, result.streams)
-            return drawn[: self.draws], drawn[self.draws :]
-        first, second = reference.samples.flat.tensor_split(2)
-        return thin_rows(first, self.draws), thin_rows(second, n)
+            first, second = drawn[: self.draws], drawn[self.draws :]
+        else:
+            first, second = reference.samples.flat.tensor_split(2)
+            first, second = thin_rows(first, self.draws), thin_rows(second, n)
+        theirs, ours = (r.problem.prior.coordinates for r in (reference, result))
+        if theirs is ours:
+            return first, second
+        return ours.from_raw(theirs.to_raw(first)), ours.from_raw(theirs.to_raw(second))
 
 
 def _signs(n: int, m: int) -> Float[Tensor, "1 n+m"]:
