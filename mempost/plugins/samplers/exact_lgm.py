@@ -90,7 +90,7 @@ class ExactLGM(ExactSampler):
             return
         search = self._search()
         for index in search.blocks(problem)[part :: self.slices]:
-            search.updates(problem, index, progress)
+            search.prepare(problem, index, progress)
 
     def posterior(self, problem: InverseProblem) -> LinearisedMixture:
         if self.relinearise is None or problem.operator.is_linear:

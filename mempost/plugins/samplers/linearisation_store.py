@@ -105,7 +105,8 @@ class Linearisations:
                     self._save(k, found)
 
     def _save(self, k: int, found: Linearisation) -> None:
-        keeping.save(self._name(k), State(found._asdict(), {}))
+        tensors = {name: t.contiguous() for name, t in found._asdict().items()}
+        keeping.save(self._name(k), State(tensors, {}))
 
     def _name(self, k: int) -> str:
         return f"jacobian-{content_name(self.operator, self.points[self.blocks[k]])}"

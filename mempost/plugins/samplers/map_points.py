@@ -60,7 +60,7 @@ class MapSearch:
     Attributes:
         iterations: Jacobians a component at most.
         tolerance: nats; a step that promises less ends the search.
-        keep: whether results are kept with `mempost.core.keeping`.
+        keep: whether to look for results that `prepare` kept.
     """
 
     iterations: int
@@ -72,12 +72,20 @@ class MapSearch:
         numbers = problem.data_dimension * problem.dimension
         return torch.arange(len(mixture_of(problem).weights)).split(max(1, BLOCK // numbers))
 
+    def prepare(self, problem: InverseProblem, index: Tensor, progress: Progress = silent) -> None:
+        """Search for the components in ``index``, and keep what is found.
+
+        It depends on data, noise and prior, and is of no use for others.
+        """
+        name = self._name(problem, index)
+        if not keeping.holds(name):
+            found = self.updates(problem, index, progress)
+            keeping.save(name, State(_to_tensors(found), {}))
+
     def updates(
         self, problem: InverseProblem, index: Tensor, progress: Progress = silent
     ) -> ComponentUpdates:
-        """The updates of the components in ``index``, linearised at their modes.
-
-        They are remembered and, if asked for, kept; they depend on data, noise and prior.
+        """The updates of the components in ``index``, linearised at their modes; remembered.
 
         Raises:
             NonFiniteError: F or its Jacobian is not finite at a component's mean.
@@ -90,8 +98,6 @@ class MapSearch:
             else:
                 found = _from_tensors(kept.tensors, index, problem.prior.device)
             _remember(name, found)
-        if self.keep and not keeping.holds(name):
-            keeping.save(name, State(_to_tensors(_remembered[name]), {}))
         return _remembered[name]
 
     def _name(self, problem: InverseProblem, index: Tensor) -> str:
