@@ -34,11 +34,16 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def wave_problem(
-    n: int = 8, *, relative_noise: float = 0.05, seed: int = 0
+    n: int = 8,
+    *,
+    relative_noise: float = 0.05,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    bandwidth: float = 0.0,
 ) -> tuple[InverseProblem, Data, Tensor]:
     """A memorized prior of n examples in standardised coordinates, its data, and a truth."""
-    raw, held_out = 3 * normal(n, 12, seed=seed), 3 * normal(40, 12, seed=seed + 1)
-    prior = EmpiricalGMM(bandwidth=0.0, standardise=True).fit(raw)
+    raw, held_out = (3 * normal(k, 12, seed=seed + i).to(dtype) for i, k in enumerate((n, 40)))
+    prior = EmpiricalGMM(bandwidth=bandwidth, standardise=True).fit(raw)
     operator = compose([WAVES, SERIES, Standardise(from_="prior")]).resolve(prior)
     truth = prior.coordinates.from_raw(raw[:2].mean(0))
     y = operator(truth[None])[0]
