@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
 
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.reference import PluginField
-from mempost.core.sampler import PosteriorSampler, Samples
+from mempost.core.sampler import ExactSampler, PosteriorSampler, Samples
 from mempost.core.streams import Streams
 
 
@@ -60,14 +58,15 @@ class Distorted(PosteriorSampler):
     def sample(
         self, problem: InverseProblem, n: int, streams: Streams, progress: Progress = silent
     ) -> Samples:
-        drawn = self.sampler.sample(problem, n, streams, progress)
-        mean, std = self._moments(problem, drawn)
-        return Samples(mean + self.scale * (drawn.values - mean) + self.shift * std, drawn.stats)
-
-    def _moments(
-        self, problem: InverseProblem, drawn: Samples
-    ) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
         posterior = self.sampler.posterior(problem)
+        if posterior is not None and isinstance(self.sampler, ExactSampler):
+            drawn = Samples.independent(posterior.sample(n, streams))  # the posterior made once
+            progress(n, n)
+        else:
+            drawn = self.sampler.sample(problem, n, streams, progress)
         if posterior is not None:
-            return posterior.mean(), posterior.std()
-        return drawn.flat.mean(0), drawn.flat.std(0, correction=int(len(drawn) > 1))
+            mean, std = posterior.mean(), posterior.std()
+        else:
+            mean = drawn.flat.mean(0)
+            std = drawn.flat.std(0, correction=int(len(drawn) > 1))
+        return Samples(mean + self.scale * (drawn.values - mean) + self.shift * std, drawn.stats)
