@@ -99,18 +99,18 @@ def test_a_stiff_gaussian_in_ten_dimensions():
 
 
 def test_any_part_of_a_population_is_as_good_as_the_whole():
-    """Draws beyond the number asked for are left out: the first 32 of 128, over 200 seeds."""
+    """Draws beyond the number asked for are left out: the first 32 of 64, over 100 seeds."""
     problem, (_, masses) = line(0.3), exact("line", 0.3)
-    sampler = SMC(particles=128)
+    sampler = SMC(particles=64)
     found = torch.stack(
         [
             problem.prior.responsibilities(
                 sampler.sample(problem, 32, Streams(seed, "sampling")).flat
             ).mean(0)
-            for seed in range(200)
+            for seed in range(100)
         ]
     )
-    independent = (masses * (1 - masses) / (200 * 32)).sqrt()
+    independent = (masses * (1 - masses) / (100 * 32)).sqrt()
     assert float(z_scores(found, masses, independent).abs().max()) < 4
 
 
