@@ -72,7 +72,7 @@ def test_training_sets_are_nested(first_point):
 def test_samplers_share_random_numbers_across_priors(name):
     spec = load(CONFIGS / f"{name}.yaml")[0].points[0].spec
     for metric in spec.metrics:
-        for learned, counterpart in getattr(metric, "counterparts", {}).items():
+        for learned, counterpart in getattr(metric, "counterparts", ()):
             assert spec.samplers[learned] == spec.samplers[counterpart]
             assert spec.samplers[learned].start in ("standard_normal", "noise")
             assert spec.n_samples(learned) >= spec.n_samples(counterpart)

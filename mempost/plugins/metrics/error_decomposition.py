@@ -21,11 +21,11 @@ random numbers across priors: take ``noise`` or ``standard_normal``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from mempost.core.errors import PluginError
@@ -44,6 +44,17 @@ Quantity = Literal["misfit", "memorized", "velocity_rmse"]
 UNITS: Mapping[str, str] = {"misfit": "", "memorized": "", "velocity_rmse": " km/s"}
 
 
+def _pairs_of_keys(value: Any) -> Any:
+    return tuple(value.items()) if isinstance(value, Mapping) else value
+
+
+Counterparts = Annotated[
+    tuple[tuple[str, str], ...],
+    BeforeValidator(_pairs_of_keys, json_schema_input_type=dict[str, str]),
+]
+"""A mapping from keys to keys, kept as pairs so that the recipe can be hashed."""
+
+
 class ErrorDecomposition(Metric):
     """Error of a learned prior's sampler, split into the prior's part and the sampler's.
 
@@ -55,7 +66,7 @@ class ErrorDecomposition(Metric):
     ``velocity_rmse`` (km/s); those that a problem does not have are left out.
     """
 
-    counterparts: dict[str, str] = Field(
+    counterparts: Counterparts = Field(
         min_length=1,
         description="the sampler with the learned prior: the same with the exact score",
         examples=[{"learned": "empirical"}],
@@ -72,12 +83,13 @@ class ErrorDecomposition(Metric):
     @property
     def compares_with(self) -> tuple[str, ...]:
         """Keys of the samplers that the results are compared with."""
-        return (self.reference, *self.counterparts, *self.counterparts.values())
+        return (self.reference, *(key for pair in self.counterparts for key in pair))
 
     def evaluate(self, result: Result) -> dict[str, float]:
-        if result.key not in self.counterparts or result.samples.truths is not None:
+        counterparts = dict(self.counterparts)
+        if result.key not in counterparts or result.samples.truths is not None:
             return {}
-        counterpart = result.sibling(self.counterparts[result.key])
+        counterpart = result.sibling(counterparts[result.key])
         learned, paired = _pairs(result, counterpart, self.draws)
         exact = result.sibling(self.reference)
         drawn = thin_rows(exact.samples.flat, self.draws)
@@ -154,7 +166,7 @@ class ErrorDecomposition(Metric):
                 for quantity in self.quantities
                 if f"{quantity}_error_total" in result.metrics
             ]
-            if parts and result.key in self.counterparts:
+            if parts:
                 where = ", ".join(f"{p.rpartition('.')[2]} = {v}" for p, v in result.point.items())
                 said.append(f"{where + ': ' if where else ''}{result.key}: {'; '.join(parts)}.")
         return said
