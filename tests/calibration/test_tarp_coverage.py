@@ -37,7 +37,7 @@ def expected_coverage(alpha: np.ndarray, d: int, width: float) -> np.ndarray:
     |delta|^2 is (1 - s^2 + 1)/s^2 times a chi-squared number, whose quantiles are averaged over.
     """
     s2 = NOISE**2 / (1 + NOISE**2)
-    levels = (np.arange(2000) + 0.5) / 2000
+    levels = (np.arange(500) + 0.5) / 500
     lam = (2 - s2) / s2 * scipy.stats.chi2.ppf(levels, d)[:, None]
     radius = width**2 * scipy.stats.ncx2.ppf(alpha, d, lam / width**2)
     return scipy.stats.ncx2.cdf(radius, d, lam).mean(0)
@@ -46,7 +46,7 @@ def expected_coverage(alpha: np.ndarray, d: int, width: float) -> np.ndarray:
 @pytest.mark.parametrize("d", [1, 3])
 @pytest.mark.parametrize("width", [0.6, 1.0, 1.5])
 def test_curve_of_a_gaussian_of_the_wrong_width(d: int, width: float) -> None:
-    truths, draws = 4000, 400
+    truths, draws = 2000, 400
     result = result_of(*isotropic(d, truths, draws, width))
     u = credibilities(result).numpy()
     alpha = np.array([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95])
@@ -60,7 +60,7 @@ def test_curve_of_a_gaussian_of_the_wrong_width(d: int, width: float) -> None:
     assert columns["tarp_atc"] == pytest.approx(area, abs=4 * 0.15 / math.sqrt(truths) + 1 / draws)
     assert columns["tarp_atc_low"] < columns["tarp_atc"] < columns["tarp_atc_high"]
     if width == 1:
-        assert columns["tarp_p"] > 1e-4 and np.abs(expected - alpha).max() < 1e-6
+        assert columns["tarp_p"] > 1e-4 and np.abs(expected - alpha).max() < 1e-4
     else:
         assert columns["tarp_p"] < 1e-4 and columns["tarp_atc"] * (width - 1) > 0
 
@@ -110,7 +110,7 @@ def test_exact_draws_cover_at_every_level(kind: str, draws: int) -> None:
 @pytest.mark.parametrize("width", [0.6, 1.5])
 def test_coverage_of_a_gaussian_of_the_wrong_width(width: float) -> None:
     """P(|z| <= width q_c)."""
-    truths, draws = 4000, 400
+    truths, draws = 2000, 400
     metric = Coverage(levels=(0.5, 0.8, 0.95))
     columns = metric.evaluate(result_of(*isotropic(1, truths, draws, width)))
     for level in metric.levels:
