@@ -17,14 +17,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from mempost.core.errors import CorruptFileError, PluginError
-from mempost.core.plugin import Recipe
 from mempost.core.prior import FittedPrior, State
 from mempost.core.schedule import EDM
 from mempost.core.streams import TILE, Stream
@@ -39,8 +38,6 @@ from mempost.plugins.priors.score_matching.training import (
 
 FORMAT = 1
 """Version of the stored form."""
-
-R = TypeVar("R", bound=Recipe)
 
 
 class FittedScore(FittedPrior):
@@ -143,7 +140,7 @@ class FittedScore(FittedPrior):
     def _from_state(cls, state: State) -> Self:
         tensors, values = state
         low, high = values["sigma_range"]
-        network = _recipe(NetworkRecipe, values["network"])
+        network = _network(values["network"])
         weights = {
             name.removeprefix("network."): tensor
             for name, tensor in tensors.items()
@@ -173,15 +170,15 @@ def _loaded(
     return replace(like, network=module)
 
 
-def _recipe(base: type[R], values: dict[str, Any]) -> R:
-    """The recipe among the subclasses of ``base`` that has the ``type`` given."""
-    classes = list(base.__subclasses__())
+def _network(values: dict[str, Any]) -> NetworkRecipe:
+    """The recipe among the subclasses of `NetworkRecipe` that has the ``type`` given."""
+    classes = list(NetworkRecipe.__subclasses__())
     for cls in classes:
         classes += cls.__subclasses__()
         field = cls.model_fields.get("type")
         if field is not None and field.default == values.get("type"):
             return cls.model_validate(values)
-    raise ValueError(f"no {base.__name__} has the type {values.get('type')!r}")
+    raise ValueError(f"no network has the type {values.get('type')!r}")
 
 
 def _one_line(error: Exception) -> str:
