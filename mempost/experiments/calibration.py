@@ -71,11 +71,12 @@ def draw_for_truths(
 
 def join_truths(tiles: list[Samples]) -> Samples:
     """The draws of all tiles of truths."""
+    data = [t.data for t in tiles if t.data is not None]
     return Samples(
         torch.cat([t.values for t in tiles]),
         {k: torch.cat([t.stats[k] for t in tiles]) for k in tiles[0].stats},
         torch.cat([t.truths for t in tiles if t.truths is not None]),
-        torch.cat([t.data for t in tiles if t.data is not None]),
+        torch.cat(data) if len(data) == len(tiles) else None,
     )
 
 

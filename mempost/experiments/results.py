@@ -38,8 +38,9 @@ def write_result(
         "scale": (("x_dim",), _numpy(coordinates.scale)),
     }
     observed = _variable("y", problem.y, ())
-    if samples.truths is not None and samples.data is not None:
+    if samples.data is not None:
         observed = _variable("y", samples.data, ("chain",))
+    if samples.truths is not None:
         constant["truth"] = (("chain", "x_dim"), _numpy(samples.truths))
     elif truth is not None:
         constant["truth"] = (("x_dim",), _numpy(truth))
@@ -74,7 +75,9 @@ def read_samples(path: Path) -> Samples:
             truths = data = None
             if truth is not None and truth.ndim == 2:
                 truths = torch.from_numpy(np.array(truth.values))
-                data = torch.from_numpy(np.array(tree["observed_data"]["y"].values))
+            observed = tree["observed_data"]["y"]
+            if "chain" in observed.dims:
+                data = torch.from_numpy(np.array(observed.values))
     except Exception as error:
         raise CorruptFileError(f"{path} is corrupt and not used: {error}") from None
     return Samples(values, stats, truths, data)

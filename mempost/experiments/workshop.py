@@ -191,8 +191,8 @@ class Workshop:
             raise
         values = {"counts": dict(counts), "seconds": time.perf_counter() - start}
         tensors = {"x": samples.values, **{f"stats.{k}": v for k, v in samples.stats.items()}}
-        if samples.truths is not None and samples.data is not None:
-            tensors |= {"truths": samples.truths, "data": samples.data}
+        of_truths = {"truths": samples.truths, "data": samples.data}
+        tensors |= {k: v for k, v in of_truths.items() if v is not None}
         self.store.write_tensors(self._tile_path(run, tile), tensors, values)
 
     def _assemble(self, run: Run) -> None:
