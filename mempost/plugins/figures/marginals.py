@@ -79,14 +79,13 @@ class Marginals(Figure):
                 if result.truth is not None:
                     true = float(result.truth[i])
                     ax.axvline(true, color=style.VERMILLION, linestyle="--", label="truth")
-                ax.set(xlim=windows[c], ylim=(0, None), yticks=[])
+                ax.set(xlim=windows[c], ylim=(0, _top(ax)), yticks=[])
                 ax.spines["left"].set_visible(False)
             name = style.sampler_label(result.key).replace(" ", "\n")
             line[0].set_ylabel(name, rotation=0, ha="right", va="center")
         for ax, i in zip(axes[-1], chosen, strict=True):
             ax.set_xlabel(style.state_label(shown[0], i))
-        if title := style.title_of(shown[0].point):
-            figure.suptitle(title, fontsize="medium")
+        axes[0, 0].set_title(style.title_of(shown[0].point), fontsize="medium", loc="left")
         style.legend_above(figure, axes)
         return figure
 
@@ -132,9 +131,16 @@ class Marginals(Figure):
                 zorder=0,
                 label=f"{self.level:.0%} interval",
             )
-        label = f"density of {style.sampler_label(name)}" if name else "density of the row's own"
+        label = f"mixture of {style.sampler_label(name)}" if name else "the row's own mixture"
         density = marginal.density(x).cpu().numpy()
         ax.plot(x.cpu().numpy(), density, color=look.color, linewidth=1.1, label=label)
+
+
+def _top(ax: Axes) -> float | None:
+    """Twice the height of the curves, so that atoms do not flatten them; None without curves."""
+    curves = [np.asarray(line.get_ydata()) for line in ax.lines]
+    heights = [float(curve.max()) for curve in curves if len(curve) > 2]
+    return 2 * max(heights) if heights else None
 
 
 def _marginals(result: Result, chosen: list[int]) -> list[GaussianMixture1D] | None:

@@ -52,7 +52,7 @@ class MixtureMeans(Figure):
     def _figure(self, results: list[Result]) -> Canvas:
         rows = [self._row(result) for result in results]
         columns = max(len(row) for row in rows)
-        figure = style.canvas(1.6 * columns + 1.6, 1.95 * len(rows) + 0.7)
+        figure = style.canvas(1.6 * columns + 1.6, 1.8 * len(rows) + 0.5)
         axes = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
         pooled = np.concatenate([panel.field.flatten().numpy() for row in rows for panel in row])
         low, high = np.quantile(pooled, [0.002, 0.998])
