@@ -240,14 +240,18 @@ def parse_spec(raw: dict[str, Any], where: str, folder: Path | None = None) -> S
 
 
 def spec_schema() -> dict[str, Any]:
-    """The JSON schema of a spec file, with every plugin that is installed."""
-    schema = Spec.model_json_schema()
+    """The JSON schema of a spec file, with every plugin that is installed.
+
+    A file that extends another one holds parts of plugins, and nulls where it removes something: of
+    such a file only the names at the top are checked.
+    """
+    whole = Spec.model_json_schema()
+    definitions = whole.pop("$defs", {}) | kind_definitions()
     lists = {"type": ["array", "object"]}
     paths = {"type": "object", "additionalProperties": lists}
-    schema["properties"] |= {"extends": {"type": "string"}, "sweep": paths, "zip": paths}
-    schema["required"] = []  # an extended file may hold what this one lacks, and null removes
-    samplers = schema["properties"]["samplers"]["patternProperties"]
-    for pattern, plugin in samplers.items():
-        samplers[pattern] = {"anyOf": [plugin, {"type": "null"}]}
-    schema.setdefault("$defs", {}).update(kind_definitions())
+    whole["properties"] |= {"sweep": paths, "zip": paths}
+    whole["required"] = ["title", "samplers"]  # what else is required may stand in the sweep
+    names: dict[str, Any] = {name: {} for name in whole["properties"]} | {"extends": {"type": "string"}}
+    part = {"type": "object", "properties": names, "additionalProperties": False}
+    schema = {"$defs": definitions, "if": {"required": ["extends"]}, "then": part, "else": whole}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **resolve_kinds(schema)}
