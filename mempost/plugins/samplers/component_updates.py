@@ -153,8 +153,9 @@ def _from_matrices(problem: InverseProblem, keep: bool) -> Iterator[ComponentUpd
     store, y = linearisations_of(problem, keep), stack(problem.y.flatten())
     for k, index in enumerate(store.blocks):
         values, transposed = store.block(k)
-        a = whitened_matrix(prior, index, transposed.mT / gamma)
-        yield _from_matrix(index, a, (y - values) / gamma, prior.means[index])
+        a, r = whitened_matrix(prior, index, transposed.mT / gamma), (y - values) / gamma
+        require_finite(r, "the residual of a component", first_sample=int(index[0]))
+        yield _from_matrix(index, a, r, prior.means[index])
 
 
 def _from_statistics(problem: InverseProblem, keep: bool) -> Iterator[ComponentUpdates]:
@@ -162,6 +163,7 @@ def _from_statistics(problem: InverseProblem, keep: bool) -> Iterator[ComponentU
     store, y = linearisations_of(problem, keep), stack(problem.y.flatten())
     for k, index in enumerate(store.blocks):
         gram, gradient, square = store.block_statistics(k, y[None])
+        require_finite(square, "the misfit of a component", first_sample=int(index[0]))
         half = prior.factor_product(index, precision * gram, transpose=True)
         gram = prior.factor_product(index, half.mT, transpose=True)
         t = prior.factor_product(index, precision * gradient.mT, transpose=True)[..., 0]
