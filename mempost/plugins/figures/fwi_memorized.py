@@ -67,7 +67,7 @@ class FWIMemorized(Figure):
             field for pairs in found for pair in pairs for field in (pair.draw, pair.neighbour)
         ]
         limits = (min(float(v.min()) for v in fields), max(float(v.max()) for v in fields))
-        columns = 2 * self.pairs
+        columns = 2 * max(len(pairs) for pairs in found)
         figure = style.canvas(1.55 * columns + 1.2, 1.95 * len(results) + 0.6)
         axes = figure.subplots(len(results), columns, squeeze=False, sharex=True, sharey=True)
         shown: Any = None

@@ -208,5 +208,6 @@ def _calibration(
     ax.plot([0, end], [0, end], color=style.GREY, linestyle="--", label="error = std")
     label = f"{len(std)} bins, ratio {found.ratio:.2g}"
     ax.plot(std, error, "o-", color=color, markersize=4, linewidth=0.8, label=label)
+    ax.locator_params(nbins=5)
     ax.set(xlim=(0, end), ylim=(0, end), xlabel=f"std{unit}", ylabel=f"|mean - truth|{unit}")
     ax.legend(frameon=False, fontsize="small")
