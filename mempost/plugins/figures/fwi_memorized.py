@@ -11,11 +11,11 @@ from torch import Tensor
 
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
 from mempost.plugins.figures import style, waves
 from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour
 from mempost.plugins.metrics.pairwise import nearest_distances
+from mempost.plugins.references import SIAHKOOHI_2026
 from mempost.plugins.wave_models import WaveModels
 
 if TYPE_CHECKING:
@@ -39,15 +39,7 @@ class FWIMemorized(Figure):
     when there are few examples: read it together with ``ratio_distributions``.
     """
 
-    references = (
-        Reference(
-            "siahkoohi2026memorization",
-            "Ali Siahkoohi and Sabeddu",
-            "On the role of memorization in learned priors for geophysical inverse problems",
-            2026,
-            "https://arxiv.org/abs/2603.19629",
-        ),
-    )
+    references = (SIAHKOOHI_2026,)
 
     pairs: int = Field(3, ge=1, le=4, description="shown of every result")
     k: int = Field(50, ge=2, description="neighbours in r, at most N")

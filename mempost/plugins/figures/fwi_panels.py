@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
 from mempost.plugins.figures import style, waves
 from mempost.plugins.metrics.calibration_curve import (
@@ -21,6 +20,7 @@ from mempost.plugins.metrics.calibration_curve import (
     velocity_moments,
 )
 from mempost.plugins.metrics.traced_misfit import traced_misfit
+from mempost.plugins.references import SIAHKOOHI_2026
 from mempost.plugins.wave_models import WaveModels
 
 if TYPE_CHECKING:
@@ -48,15 +48,7 @@ class FWIPanels(Figure):
     equal counts, of nodes and of coefficients, against the line where error equals spread.
     """
 
-    references = (
-        Reference(
-            "siahkoohi2026memorization",
-            "Ali Siahkoohi and Sabeddu",
-            "On the role of memorization in learned priors for geophysical inverse problems",
-            2026,
-            "https://arxiv.org/abs/2603.19629",
-        ),
-    )
+    references = (SIAHKOOHI_2026,)
 
     particles: int = Field(4, ge=1, description="whose misfit is averaged")
     pixel_bins: int = Field(30, ge=1, description="of equal counts")

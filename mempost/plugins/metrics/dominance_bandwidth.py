@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 
 from mempost.core.metric import Metric
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
+from mempost.plugins.references import SIAHKOOHI_2026
 
 
 class DominanceBandwidth(Metric):
@@ -24,15 +24,7 @@ class DominanceBandwidth(Metric):
     or fewer than two distinct training points.
     """
 
-    references = (
-        Reference(
-            "siahkoohi2026memorization",
-            "Siahkoohi, Ali and Sabeddu, Davide",
-            "On the role of memorization in learned priors for geophysical inverse problems",
-            2026,
-            "https://arxiv.org/abs/2603.19629",
-        ),
-    )
+    references = (SIAHKOOHI_2026,)
 
     def evaluate(self, result: Result) -> dict[str, float]:
         if result.data is None or result.problem.dimension != 1:

@@ -21,12 +21,12 @@ from pydantic import Field
 
 from mempost.core.metric import Metric
 from mempost.core.mixture import MixturePrior
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
 from mempost.plugins.metrics.lens_verdict import Thresholds, sentence
 from mempost.plugins.metrics.masses import component_masses
 from mempost.plugins.metrics.pairwise import nearest_distances
 from mempost.plugins.metrics.particle_law import particle_laws
+from mempost.plugins.references import BURNS_2026
 
 
 class FiniteSampleLens(Metric):
@@ -39,15 +39,7 @@ class FiniteSampleLens(Metric):
     form.
     """
 
-    references = (
-        Reference(
-            "burns2026lens",
-            "Burns and Fridovich-Keil",
-            "When, why, and how do diffusion posterior samplers fail? A finite-sample lens",
-            2026,
-            "https://arxiv.org/abs/2605.30330",
-        ),
-    )
+    references = (BURNS_2026,)
 
     reference: str = "exact"
     times: tuple[float, ...] | None = Field(

@@ -12,21 +12,13 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.operator import ForwardOperator, Shape
-from mempost.core.plugin import Reference
+from mempost.plugins.references import SIAHKOOHI_2026
 
 
 class Quadratic2D(ForwardOperator):
     """The quadratic map F(x1, x2) = (x1 + a x1 x2, x2 + b x1^2)."""
 
-    references = (
-        Reference(
-            "siahkoohi2026memorization",
-            "Siahkoohi, Ali and Sabeddu, Davide",
-            "On the role of memorization in learned priors for geophysical inverse problems",
-            2026,
-            "https://arxiv.org/abs/2603.19629",
-        ),
-    )
+    references = (SIAHKOOHI_2026,)
     a: float = Field(0.3, description="coefficient of x1 x2 in the first component")
     b: float = Field(0.2, description="coefficient of x1^2 in the second component")
 

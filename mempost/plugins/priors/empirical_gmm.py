@@ -23,6 +23,7 @@ from mempost.core.prior import FittedPrior, Prior
 from mempost.core.progress import Progress
 from mempost.core.streams import Streams
 from mempost.plugins.priors.kernel_mixture import KernelMixture
+from mempost.plugins.references import SIAHKOOHI_2026
 
 
 class EmpiricalGMM(Prior):
@@ -33,15 +34,7 @@ class EmpiricalGMM(Prior):
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"closed_form", "log_density"})
-    references: ClassVar[tuple[Reference, ...]] = (
-        Reference(
-            "siahkoohi2026memorization",
-            "Siahkoohi and Sabeddu",
-            "On the role of memorization in learned priors for geophysical inverse problems",
-            2026,
-            "https://arxiv.org/abs/2603.19629",
-        ),
-    )
+    references: ClassVar[tuple[Reference, ...]] = (SIAHKOOHI_2026,)
     fitted_class: ClassVar[type[FittedPrior]] = KernelMixture
 
     bandwidth: float = Field(0.1, ge=0, description="h, in the prior's coordinates; 0 for atoms")

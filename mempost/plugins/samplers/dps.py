@@ -20,6 +20,7 @@ from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler, Step
 from mempost.core.streams import Stream
 from mempost.core.variants import by_name
+from mempost.plugins.references import BURNS_2026, SIAHKOOHI_2026
 from mempost.plugins.samplers.dps_rules import Gaussian, ResidualNorm
 from mempost.plugins.samplers.unit_gradient import UnitGradient
 
@@ -54,20 +55,8 @@ class DPS(ReverseSampler):
             2023,
             "https://arxiv.org/abs/2209.14687",
         ),
-        Reference(
-            "burns2026lens",
-            "Burns and Fridovich-Keil",
-            "When, why, and how do diffusion posterior samplers fail? A finite-sample lens",
-            2026,
-            "https://arxiv.org/abs/2605.30330",
-        ),
-        Reference(
-            "siahkoohi2026memorization",
-            "Ali Siahkoohi and Sabeddu",
-            "On the role of memorization in learned priors for geophysical inverse problems",
-            2026,
-            "https://arxiv.org/abs/2603.19629",
-        ),
+        BURNS_2026,
+        SIAHKOOHI_2026,
     )
 
     rule: Rule = Field(default_factory=Gaussian, description="how the data guide the samples")

@@ -28,6 +28,7 @@ from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import ExactSampler
+from mempost.plugins.references import SIAHKOOHI_2026
 from mempost.plugins.samplers.component_updates import linearisations_of, mixture_of
 from mempost.plugins.samplers.linearised_mixture import LinearisedMixture
 from mempost.plugins.samplers.map_points import MapSearch
@@ -43,13 +44,7 @@ class ExactLGM(ExactSampler):
         {"closed_form", "needs_gradient", "uses_noise_level"}
     )
     references: ClassVar[tuple[Reference, ...]] = (
-        Reference(
-            "siahkoohi2026memorization",
-            "Siahkoohi and Sabeddu",
-            "On the role of memorization in learned priors for geophysical inverse problems",
-            2026,
-            "https://arxiv.org/abs/2603.19629",
-        ),
+        SIAHKOOHI_2026,
         Reference(
             "sorenson1971recursive",
             "Sorenson, Harold W. and Alspach, Daniel L.",

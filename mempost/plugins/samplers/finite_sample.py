@@ -27,20 +27,13 @@ from torch import Tensor
 
 from mempost.core.errors import PluginError
 from mempost.core.noise import NoiseLevel
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import ReverseSampler
 from mempost.core.sampler import require_finite
 from mempost.core.streams import Streams
 from mempost.plugins.priors.kernel_mixture import KernelMixture
+from mempost.plugins.references import BURNS_2026
 
-LENS = Reference(
-    "burns2026lens",
-    "Burns and Fridovich-Keil",
-    "When, why, and how do diffusion posterior samplers fail? A finite-sample lens",
-    2026,
-    "https://arxiv.org/abs/2605.30330",
-)
 _ROWS = 256
 
 
@@ -54,7 +47,7 @@ class FiniteSample(ReverseSampler):
     """
 
     tags = frozenset({"uses_noise_level"})
-    references = (LENS,)
+    references = (BURNS_2026,)
 
     atoms: int | None = Field(
         None, ge=1, description="draws of the prior to use; null: the training examples"

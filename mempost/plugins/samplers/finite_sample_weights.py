@@ -20,6 +20,7 @@ from mempost.core.mixture import MixturePrior
 from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import ExactSampler, require_finite
+from mempost.plugins.references import BURNS_2026
 from mempost.plugins.samplers.discrete_posterior import DiscretePosterior
 
 _ROWS = 256
@@ -32,15 +33,7 @@ class FiniteSampleWeights(ExactSampler):
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"closed_form", "uses_noise_level"})
-    references: ClassVar[tuple[Reference, ...]] = (
-        Reference(
-            "burns2026when",
-            "Burns and Fridovich-Keil",
-            "When, why, and how do diffusion posterior samplers fail? A finite-sample lens",
-            2026,
-            "https://arxiv.org/abs/2605.30330",
-        ),
-    )
+    references: ClassVar[tuple[Reference, ...]] = (BURNS_2026,)
 
     def check(self, problem: InverseProblem) -> None:
         self._prior(problem)

@@ -27,9 +27,9 @@ from torch import Tensor
 
 from mempost.core.autodiff import Product, value_and_products
 from mempost.core.conjugate_gradient import solve_update
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler
+from mempost.plugins.references import BOYS_2023, ROZET_2024, SONG_2023
 
 
 class GaussNewtonDPS(ReverseSampler):
@@ -45,28 +45,9 @@ class GaussNewtonDPS(ReverseSampler):
 
     tags = frozenset({"uses_noise_level", "needs_gradient"})
     references = (
-        Reference(
-            "boys2023tmpd",
-            "Benjamin Boys and Mark Girolami and Jakiw Pidstrigach and Sebastian Reich and "
-            "Alan Mosca and O. Deniz Akyildiz",
-            "Tweedie moment projected diffusions for inverse problems",
-            2023,
-            "https://arxiv.org/abs/2310.06721",
-        ),
-        Reference(
-            "rozet2024mmps",
-            "François Rozet and Gérôme Andry and François Lanusse and Gilles Louppe",
-            "Learning diffusion priors from observations by expectation maximization",
-            2024,
-            "https://arxiv.org/abs/2405.13712",
-        ),
-        Reference(
-            "song2023pigdm",
-            "Jiaming Song and Arash Vahdat and Morteza Mardani and Jan Kautz",
-            "Pseudoinverse-guided diffusion models for inverse problems",
-            2023,
-            "https://openreview.net/forum?id=9_gsMA8MRKQ",
-        ),
+        BOYS_2023,
+        ROZET_2024,
+        SONG_2023,
     )
 
     covariance: Literal["denoiser", "isotropic"] = Field(

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from mempost.core.autodiff import value_and_products
 from mempost.core.conjugate_gradient import solve_update
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler
+from mempost.plugins.references import ROZET_2024
 from mempost.plugins.samplers.linear_model import require_linear
 
 
@@ -37,15 +37,7 @@ class MMPS(ReverseSampler):
     """
 
     tags = frozenset({"linear", "needs_gradient", "uses_noise_level"})
-    references = (
-        Reference(
-            "rozet2024mmps",
-            "François Rozet and Gérôme Andry and François Lanusse and Gilles Louppe",
-            "Learning diffusion priors from observations by expectation maximization",
-            2024,
-            "https://arxiv.org/abs/2405.13712",
-        ),
-    )
+    references = (ROZET_2024,)
 
     iterations: int = Field(5, ge=1, description="most iterations of conjugate gradients a step")
     tolerance: float = Field(1e-6, gt=0, lt=1, description="relative residual at which they stop")

@@ -26,10 +26,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler
-from mempost.plugins.samplers.finite_sample import LENS
+from mempost.plugins.references import BURNS_2026, SONG_2023
 from mempost.plugins.samplers.linear_model import linear_model, require_linear
 
 
@@ -43,14 +42,8 @@ class PiGDM(ReverseSampler):
 
     tags = frozenset({"linear", "needs_gradient", "uses_noise_level"})
     references = (
-        Reference(
-            "song2023pigdm",
-            "Jiaming Song and Arash Vahdat and Morteza Mardani and Jan Kautz",
-            "Pseudoinverse-guided diffusion models for inverse problems",
-            2023,
-            "https://openreview.net/forum?id=9_gsMA8MRKQ",
-        ),
-        LENS,
+        SONG_2023,
+        BURNS_2026,
     )
 
     variance: Literal["unit_prior", "ratio"] = Field(

@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler
+from mempost.plugins.references import BOYS_2023
 from mempost.plugins.samplers.linear_model import linear_model, require_linear
 
 
@@ -34,16 +34,7 @@ class TMPD(ReverseSampler):
     """
 
     tags = frozenset({"linear", "needs_gradient", "uses_noise_level"})
-    references = (
-        Reference(
-            "boys2023tmpd",
-            "Benjamin Boys and Mark Girolami and Jakiw Pidstrigach and Sebastian Reich and "
-            "Alan Mosca and O. Deniz Akyildiz",
-            "Tweedie moment projected diffusions for inverse problems",
-            2023,
-            "https://arxiv.org/abs/2310.06721",
-        ),
-    )
+    references = (BOYS_2023,)
 
     def check(self, problem: InverseProblem) -> None:
         require_linear(problem, "tmpd")
