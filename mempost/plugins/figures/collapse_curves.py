@@ -75,8 +75,12 @@ class CollapseCurves(Figure):
                 for curve, colour in zip(curves, colours, strict=True):
                     self._curve(ax, curve, metric, coordinate, colour)
                 ax.set_xscale("log")
-                if metric != "best_mass":
+                if metric == "best_mass":
+                    ax.set_ylim(0, 1.05)
+                else:
                     ax.set_yscale("log")
+                if metric == "effective_number":
+                    ax.set_ylim(0.9, max(2.0, 1.1 * ax.get_ylim()[1]))
                 ax.grid(True, which="major", color=style.LIGHT, linewidth=0.6)
                 if j == 0:
                     ax.set_ylabel(name)

@@ -107,7 +107,10 @@ class Gaps:
         return terms.sum(1)
 
     def bandwidth(self, gamma: float) -> float:
-        """The bandwidth at which the median example loses half of its mass; inf if none does."""
+        """The bandwidth at which the median example loses half of its mass.
+
+        It is infinite where no bandwidth does that, and 0 where the noise does so already.
+        """
         scale = self._likelihood_width(gamma)
         return self._median_root(lambda h: self.competitors(h, torch.full_like(h, gamma)), scale)
 
@@ -122,15 +125,20 @@ class Gaps:
         return gamma / math.sqrt(float(self.eigenvalues.amax(1).median()))
 
     def _median_root(self, competitors: Callable[[Tensor], Tensor], scale: float) -> float:
-        """The median over n of the scale at which an increasing function reaches 1."""
+        """The median over n of the scale at which an increasing function reaches 1.
+
+        It is 0 where the function is larger at once, infinite where it stays below.
+        """
         low = self.squares.new_full((len(self.references),), _RANGE[0])
         high = torch.full_like(low, _RANGE[1])
+        at_once = competitors(scale * low.exp()) > 1
         reached = competitors(scale * high.exp()) > 1
         for _ in range(50):
             middle = (low + high) / 2
             above = competitors(scale * middle.exp()) > 1
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-        roots = torch.where(reached, scale * high.exp(), torch.inf).sort().values
+        roots = torch.where(reached, scale * high.exp(), torch.inf)
+        roots = torch.where(at_once, 0.0, roots).sort().values
         return float(roots[(len(roots) - 1) // 2])
 
 
