@@ -79,14 +79,15 @@ class CollapseCurves(Figure):
                     ax.set_ylim(0, 1.05)
                 else:
                     ax.set_yscale("log")
-                if metric == "effective_number":
-                    ax.set_ylim(0.9, max(2.0, 1.1 * ax.get_ylim()[1]))
                 ax.grid(True, which="major", color=style.LIGHT, linewidth=0.6)
                 if j == 0:
                     ax.set_ylabel(name)
             axes[-1, j].set_xlabel(_label(coordinate))
             if len(curves) > 1:
                 axes[0, j].legend(frameon=False, fontsize="small")
+        shown = [r for curves in columns.values() for curve in curves for r in curve.results]
+        axes[0, 0].set_ylim(0.9, 1.3 * max(2.0, *(r.metrics["effective_number"] for r in shown)))
+        axes[0, 0].yaxis.set_major_formatter("{x:g}")
         figure.suptitle(style.sampler_label(key), fontsize="medium")
         return figure
 

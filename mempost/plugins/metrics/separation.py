@@ -9,10 +9,10 @@ the expected gap of the log-weights where J_n = J_k (the determinants then cance
 rest of the quadratic forms is the same for both). With J_k^T J_k = V diag(l_i) V^T and
 t = V^T J_k^T f it is an elementary function of both scales:
 
-    g_nk = (|f|^2 - sum_i h^2 t_i^2 / (gamma^2 + h^2 l_i)) / (2 gamma^2),
+    g_nk = |f - P f|^2 / (2 gamma^2) + sum_i (t_i^2 / l_i) / (gamma^2 + h^2 l_i) / 2,
 
-|f|^2 / (2 gamma^2) for h -> 0, the gap of the likelihood-weighted lookup, and falling in h and in
-gamma. Beside the generating component with weight 1 its competitors have sum_k exp(-g_nk): where
+P f being the part of f in the range of J_k, |P f|^2 = sum_i t_i^2 / l_i. It falls in h and in
+gamma, from |f|^2 / (2 gamma^2) at h = 0, the gap of the likelihood-weighted lookup. Beside the generating component with weight 1 its competitors have sum_k exp(-g_nk): where
 that sum is 1, half of the mass has left. The scale at which this happens, the other one given,
 separates collapse from mixing; with N - 1 competitors at equal distance, g = log(N - 1). The median
 over the examples n is taken. A part of f outside the range of J_k, which only a nonlinear F has, is
@@ -38,6 +38,8 @@ from mempost.plugins.samplers.linearisation_store import Linearisations
 
 _RANGE = (-40.0, 40.0)
 """Logarithms of the scales that are searched, relative to the data's own."""
+_ROUNDING = 1e-11
+"""A smaller part of |f|^2 outside the range of J_k is rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +47,14 @@ class Gaps:
     """g_nk of reference examples n against all k, in closed form for any scales.
 
     Attributes:
-        squares: |f|^2 (n, k).
-        projections: t_i^2 (n, k, d).
+        outside: |f - P f|^2 (n, k).
+        inside: t_i^2 / l_i (n, k, d).
         eigenvalues: l_i (k, d).
         references: the examples n.
     """
 
-    squares: Float[Tensor, "n k"]
-    projections: Float[Tensor, "n k d"]
+    outside: Float[Tensor, "n k"]
+    inside: Float[Tensor, "n k d"]
     eigenvalues: Float[Tensor, "k d"]
     references: Tensor
 
@@ -73,29 +75,29 @@ class Gaps:
         n = len(linearisations.points)
         chosen = torch.linspace(0, n - 1, min(references, n)).round().long()
         values = linearisations.values_at(chosen)
-        squares, projections, eigenvalues = [], [], []
+        outside, inside, eigenvalues = [], [], []
         for k in range(len(linearisations.blocks)):
             found = linearisations.block_statistics(k, values)
             decay, v = torch.linalg.eigh(found.gram)
-            squares.append(found.square)
-            projections.append((found.gradient @ v).square())
-            eigenvalues.append(decay.clamp(min=0))
+            floor = decay.shape[-1] * torch.finfo(decay.dtype).eps * decay.amax(1, True)
+            decay = torch.where(decay > floor, decay, 0.0)[:, None]
+            share = (found.gradient @ v).square() / torch.where(decay > 0, decay, torch.inf)
+            rest = found.square - share.sum(-1)
+            outside.append(torch.where(rest > _ROUNDING * found.square, rest, 0.0))
+            inside.append(share)
+            eigenvalues.append(decay[:, 0])
         return cls(
-            torch.cat(squares).mT,
-            torch.cat(projections).movedim(0, 1),
+            torch.cat(outside).mT,
+            torch.cat(inside).movedim(0, 1),
             torch.cat(eigenvalues),
             chosen,
         )
 
     def gaps(self, h: Float[Tensor, " n"], gamma: Float[Tensor, " n"]) -> Float[Tensor, "n k"]:
         """g_nk at scales of their own for every reference n."""
-        explained = torch.stack(
-            [
-                (a**2 * t / (b**2 + a**2 * self.eigenvalues)).sum(-1)
-                for t, a, b in zip(self.projections, h, gamma, strict=True)
-            ]
-        )
-        return (self.squares - explained).clamp(min=0) / (2 * gamma[:, None] ** 2)
+        pairs = zip(self.inside, h, gamma, strict=True)
+        resolved = [(t / (b**2 + a**2 * self.eigenvalues)).sum(-1) for t, a, b in pairs]
+        return (self.outside / gamma[:, None] ** 2 + torch.stack(resolved)) / 2
 
     def competitors(
         self, h: Float[Tensor, " n"], gamma: Float[Tensor, " n"]
@@ -116,7 +118,8 @@ class Gaps:
 
     def noise(self, h: float) -> float:
         """The noise level gamma at which the median example loses half of its mass."""
-        scale = math.sqrt(float(self.squares[self.squares > 0].median()))
+        squares = self.outside + self.inside.sum(-1)
+        scale = math.sqrt(float(squares[squares > 0].median()))
         return self._median_root(
             lambda gamma: self.competitors(torch.full_like(gamma, h), gamma), scale
         )
@@ -129,7 +132,7 @@ class Gaps:
 
         It is 0 where the function is larger at once, infinite where it stays below.
         """
-        low = self.squares.new_full((len(self.references),), _RANGE[0])
+        low = self.outside.new_full((len(self.references),), _RANGE[0])
         high = torch.full_like(low, _RANGE[1])
         at_once = competitors(scale * low.exp()) > 1
         reached = competitors(scale * high.exp()) > 1
