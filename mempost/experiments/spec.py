@@ -251,7 +251,9 @@ def spec_schema() -> dict[str, Any]:
     paths = {"type": "object", "additionalProperties": lists}
     whole["properties"] |= {"sweep": paths, "zip": paths}
     whole["required"] = ["title", "samplers"]  # what else is required may stand in the sweep
-    names: dict[str, Any] = {name: {} for name in whole["properties"]} | {"extends": {"type": "string"}}
+    names: dict[str, Any] = {name: {} for name in whole["properties"]} | {
+        "extends": {"type": "string"}
+    }
     part = {"type": "object", "properties": names, "additionalProperties": False}
     schema = {"$defs": definitions, "if": {"required": ["extends"]}, "then": part, "else": whole}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **resolve_kinds(schema)}
