@@ -14,10 +14,10 @@ t = V^T J_k^T f it is an elementary function of both scales:
 P f being the part of f in the range of J_k, |P f|^2 = sum_i t_i^2 / l_i. It falls in h and in
 gamma, from |f|^2 / (2 gamma^2) at h = 0, the gap of the likelihood-weighted lookup. Beside the
 generating component with weight 1 its competitors have sum_k exp(-g_nk): where that sum is 1, half
-of the mass has left. The scale at which this happens, the other one given,
-separates collapse from mixing; with N - 1 competitors at equal distance, g = log(N - 1). The median
-over the examples n is taken. A part of f outside the range of J_k, which only a nonlinear F has, is
-resolved at every bandwidth: then no bandwidth mixes the components.
+of the mass has left. The scale at which this happens, the other one given, separates collapse from
+mixing; with N - 1 competitors at equal distance, g = log(N - 1). The median over the examples n is
+taken. A part of f outside the range of J_k, which only a nonlinear F has, is resolved at every
+bandwidth: then no bandwidth mixes the components.
 
 In one dimension with spacing delta and slope F' the condition is delta^2 F'^2 = 2 (gamma^2 +
 h^2 F'^2) log(N - 1): the bandwidth and the width gamma/|F'| of the likelihood, combined, against
