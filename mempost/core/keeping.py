@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
@@ -85,10 +85,23 @@ def content_hash(*parts: str | int | BaseModel | Tensor) -> str:
             digest.update(f"tensor {x.dtype} {tuple(x.shape)}".encode())
             digest.update(x.numpy().tobytes())
         elif isinstance(part, BaseModel):
-            name = f"{type(part).__module__}.{type(part).__qualname__}"
             dumped = json.dumps(part.model_dump(mode="json", by_alias=True), sort_keys=True)
-            digest.update(f"recipe {name} {dumped}".encode())
+            digest.update(f"recipe {' '.join(_types(part))} {dumped}".encode())
         else:
             digest.update(f"{type(part).__name__} {part}".encode())
         digest.update(b"\0")
     return digest.hexdigest()[:32]
+
+
+def _types(value: object) -> Iterator[str]:
+    """The types of a recipe and of all recipes inside it, in order: the dump does not tell them."""
+    if isinstance(value, BaseModel):
+        yield f"{type(value).__module__}.{type(value).__qualname__}"
+        for name in type(value).model_fields:
+            yield from _types(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _types(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _types(item)

@@ -7,7 +7,9 @@ import torch
 import mempost
 from mempost.core import keeping
 from mempost.core.errors import SpecError
+from mempost.core.operator import compose
 from mempost.core.prior import State
+from mempost.core.registry import REGISTRIES
 from mempost.core.streams import Streams
 from mempost.experiments.run import load
 from mempost.experiments.runner import Watcher, graph_of
@@ -145,6 +147,13 @@ def test_a_shelf_keeps_names_and_refuses_damage(tmp_path):
             assert keeping.load(name) is None
         keeping.drop(name)
         assert not keeping.holds(name)
+
+
+def test_recipes_within_recipes_are_told_apart_by_type():
+    slowness, velocity = (REGISTRIES["operator"].get(n)() for n in ("slowness", "velocity"))
+    assert slowness.model_dump() == velocity.model_dump()
+    names = {keeping.content_hash(compose([op])) for op in (slowness, velocity)}
+    assert len(names | {keeping.content_hash(op) for op in (slowness, velocity)}) == 4
 
 
 def test_parts_come_before_sampling_and_one_run_after_the_other(tmp_path, monkeypatch):
