@@ -1,6 +1,7 @@
 """A plugin package of somebody else, installed for the session into a folder of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,11 @@ def example_package(tmp_path_factory):
     return target
 
 
+def _hear_interrupts():
+    """What a shell starts in the background ignores SIGINT, and its children would too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="session")
 def mempost(example_package):
     """Run the command line in a subprocess that sees the example package."""
@@ -43,7 +49,7 @@ def mempost(example_package):
         command = [sys.executable, "-m", "mempost.experiments.cli", *map(str, arguments)]
         start = subprocess.Popen if popen else subprocess.run
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return start(command, cwd=cwd, env=environment, **pipes)
+        return start(command, cwd=cwd, env=environment, preexec_fn=_hear_interrupts, **pipes)
 
     return call
 

@@ -34,6 +34,7 @@ from mempost.plugins.figures.memorization_bars import MemorizationBars
 from mempost.plugins.figures.nearest_images import NearestImages, data_image
 from mempost.plugins.figures.sampler_histograms import SamplerHistograms
 from mempost.plugins.figures.trace import Trace
+from mempost.testing.examples import example_plugin
 
 LINE = [[-1.5], [-0.4], [0.4], [1.2], [2.5]]
 PENTAGON = [[2 * math.cos(k * 0.4 * math.pi), 2 * math.sin(k * 0.4 * math.pi)] for k in range(5)]
@@ -442,9 +443,9 @@ def test_registered_recipes_survive_a_round_trip(kind: str) -> None:
     assert len(own) >= (8 if kind == "figure" else 12)
     for name in own:
         cls: type[Plugin] = registry.get(name)
-        recipe = cls()
+        recipe = example_plugin(cls)
         assert cls.model_validate(recipe.model_dump(mode="json")) == recipe
-        assert hash(recipe) == hash(cls())
+        assert hash(recipe) == hash(example_plugin(cls))
         assert len(cls.summary()) > 20 and cls.summary().endswith(".")
 
 
