@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mempost.core import keeping
 from mempost.core.noise import stack
-from mempost.core.operator import Composition, ForwardOperator, Shape
+from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.prior import State
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import require_finite
@@ -109,7 +109,7 @@ class Linearisations:
         keeping.save(self._name(k), State(tensors, {}))
 
     def _name(self, k: int) -> str:
-        return f"jacobian-{content_name(self.operator, self.points[self.blocks[k]])}"
+        return f"jacobian-{keeping.content_hash(self.operator, self.points[self.blocks[k]])}"
 
     def block_statistics(self, k: int, y: Float[Tensor, "c m"]) -> Statistics:
         """G_n, t_n and q_n of one block for c data sets."""
@@ -171,9 +171,3 @@ def linearise(
     values = stack(y.flatten(1))
     require_finite(values, "F at the mean of a component", first_sample=first)
     return Linearisation(values, transposed.expand(len(x), -1, -1))
-
-
-def content_name(operator: ForwardOperator, *parts: str | int | Tensor) -> str:
-    """A hash of an operator, piece by piece, with tensors and words."""
-    pieces = operator.operators if isinstance(operator, Composition) else (operator,)
-    return keeping.content_hash(*pieces, *parts)

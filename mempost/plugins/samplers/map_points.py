@@ -44,7 +44,7 @@ from mempost.plugins.samplers.component_updates import (
     whitened_matrix,
 )
 from mempost.plugins.samplers.gaussian_update import GaussianUpdate
-from mempost.plugins.samplers.linearisation_store import BLOCK, content_name
+from mempost.plugins.samplers.linearisation_store import BLOCK
 
 _DECREASE = 1e-4
 """Part of the promised decrease of phi that a step has to bring (Armijo)."""
@@ -106,7 +106,7 @@ class MapSearch:
         factors = prior.factor_product(index, eye.expand(len(index), -1, -1))
         numbers = f"{problem.noise.component_std!r} {self.iterations} {self.tolerance!r}"
         pieces = (prior.means[index], factors, torch.view_as_real(problem.y + 0j), numbers)
-        return f"map-{content_name(problem.operator, *pieces)}"
+        return f"map-{keeping.content_hash(problem.operator, *pieces)}"
 
 
 _remembered: OrderedDict[str, ComponentUpdates] = OrderedDict()
