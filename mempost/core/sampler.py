@@ -3,7 +3,8 @@
 Three shapes of sampler: one whose answer is closed form (`ExactSampler`: override ``posterior``),
 one that computes tiles of samples independently (`TiledSampler`: override ``sample_tile``; the
 runner spreads tiles over workers and keeps finished ones), and one whose samples depend on one
-another (subclass `PosteriorSampler` itself, with the tag ``interacting``).
+another, with the tag ``interacting`` (subclass `PosteriorSampler` itself, or `TiledSampler` where a
+tile is a population of its own).
 """
 
 from __future__ import annotations
