@@ -84,7 +84,9 @@ class CollapseCurves(Figure):
                     ax.set_ylabel(name)
             axes[-1, j].set_xlabel(_label(coordinate))
             if len(curves) > 1:
-                axes[0, j].legend(frameon=False, fontsize="small")
+                axes[0, j].legend(
+                    facecolor="white", edgecolor="none", framealpha=0.9, fontsize="small"
+                )
         shown = [r for curves in columns.values() for curve in curves for r in curve.results]
         axes[0, 0].set_ylim(0.9, 1.3 * max(2.0, *(r.metrics["effective_number"] for r in shown)))
         axes[0, 0].yaxis.set_major_formatter("{x:g}")

@@ -69,7 +69,7 @@ class CoverageCurves(Figure):
         right.set(xlabel="credibility of the ball", ylabel="truths inside")
         title = style.title_of(results[0].point)
         for ax, text in ((left, "central intervals"), (right, "balls around random points (TARP)")):
-            ax.set_title(f"{title}: {text}" if title else text, fontsize="medium")
+            ax.set_title(f"{title}\n{text}" if title else text, fontsize="medium")
         style.legend_above(figure, axes)
         return figure
 
