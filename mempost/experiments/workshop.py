@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 import shutil
 import time
 from collections import Counter, OrderedDict
@@ -32,7 +30,8 @@ from mempost.core.sampler import Samples, TiledSampler, join_tiles, require_fini
 from mempost.core.streams import Streams, n_tiles
 from mempost.experiments.build import Setup, build, fit_prior, load_data, rebuild
 from mempost.experiments.calibration import draw_for_truths, join_truths
-from mempost.experiments.plan import Plan, Point, Run, file_hashes, parts_of, sha256_of, versions
+from mempost.experiments.plan import Plan, Point, Run, sha256_of
+from mempost.experiments.provenance import provenance_of
 from mempost.experiments.results import read_samples, write_result
 from mempost.experiments.spec import Spec
 from mempost.experiments.store import KeptFolder, Store
@@ -220,17 +219,7 @@ class Workshop:
         self.store.write(
             path, lambda p: write_result(p, samples, setup.problem, setup.truth, attributes)
         )
-        parts = parts_of(run.point.spec, run.key)
-        provenance = {
-            "id": run.id,
-            "title": self.plan.title,
-            "point": dict(run.point.labels),
-            "sampler": run.key,
-            "resolved": dict(run.resolved),
-            "seeds": {"spec": spec.seed, "observation": spec.observation.seed},
-            "files": file_hashes(parts),
-            "versions": versions(parts),
-            "hardware": hardware(self.threads),
+        provenance = provenance_of(run, self.threads) | {
             "wall_time_s": seconds,
             "counts": dict(counts),
             "noise_std": setup.problem.noise.std,
@@ -314,16 +303,3 @@ def metrics_id(run: Run) -> str:
     dumped = run.point.spec.model_dump(mode="json", by_alias=True, include=fields)
     dumped["key"] = run.key
     return hashlib.sha256(json.dumps(dumped, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def hardware(threads: int) -> dict[str, Any]:
-    """What the numbers were computed on."""
-    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "cuda": cuda,
-    }

@@ -26,7 +26,7 @@ from mempost.core.reference import PluginField
 from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler, require_finite
 from mempost.core.streams import TILE, Streams
 from mempost.plugins.samplers.exact_lgm import ExactLGM
-from mempost.plugins.samplers.markov_chain import offers_density
+from mempost.plugins.samplers.markov_chain import require_density
 from mempost.plugins.samplers.weights import SEQUENTIAL_MONTE_CARLO, systematic
 
 
@@ -71,11 +71,7 @@ class Importance(TiledSampler):
 
     def check(self, problem: InverseProblem) -> None:
         self.proposal.check(problem)
-        if not offers_density(problem, 0.0):
-            raise PluginError(
-                f"importance: {type(problem.prior).__name__} has no log density here (atoms have "
-                "none: use finite_sample_weights)"
-            )
+        require_density("importance", problem)
 
     def sample_tile(
         self, problem: InverseProblem, tile: int, streams: Streams, progress: Progress = silent

@@ -60,6 +60,15 @@ def offers_density(problem: InverseProblem, smoothing: float) -> bool:
     return True
 
 
+def require_density(name: str, problem: InverseProblem) -> None:
+    """Refuse a prior without a log density, for the sampler ``name``."""
+    if not offers_density(problem, 0.0):
+        raise PluginError(
+            f"{name}: {type(problem.prior).__name__} has no log density here (atoms have none: use "
+            "finite_sample_weights)"
+        )
+
+
 def log_density_gradient(
     problem: InverseProblem, x: Float[Tensor, "batch d"], smoothing: float
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch d"]]:

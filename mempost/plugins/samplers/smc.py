@@ -29,7 +29,7 @@ from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import Samples, TiledSampler, require_finite
 from mempost.core.streams import TILE, Streams
-from mempost.plugins.samplers.markov_chain import offers_density
+from mempost.plugins.samplers.markov_chain import require_density
 from mempost.plugins.samplers.tempered_population import TemperedPopulation
 from mempost.plugins.samplers.weights import SEQUENTIAL_MONTE_CARLO
 
@@ -98,11 +98,7 @@ class SMC(TiledSampler):
         return self.particles
 
     def check(self, problem: InverseProblem) -> None:
-        if not offers_density(problem, 0.0):
-            raise PluginError(
-                f"smc: {type(problem.prior).__name__} has no log density here (atoms have none: "
-                "use finite_sample_weights)"
-            )
+        require_density("smc", problem)
         if self.particles < 2 * problem.dimension:
             raise PluginError(
                 f"smc: {self.particles} particles, and {problem.dimension} unknowns take twice as "
