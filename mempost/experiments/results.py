@@ -1,4 +1,6 @@
-"""``result.nc``: samples, data and truth of a run as an xarray DataTree with ArviZ's group names.
+"""Samples on disk: a tile as named tensors, a finished run as ``result.nc``.
+
+``result.nc`` holds samples, data and truth as an xarray DataTree with ArviZ's group names:
 
 posterior       x (chain, draw, x_dim)
 sample_stats    one variable a statistic (chain, draw, ...)
@@ -22,6 +24,21 @@ from torch import Tensor
 from mempost.core.errors import CorruptFileError
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import Samples
+
+_STATS = "stats."
+
+
+def to_tensors(samples: Samples) -> dict[str, Tensor]:
+    """The samples of a tile as named tensors: x, stats.NAME; truths and data if there are any."""
+    tensors = {"x": samples.values, **{_STATS + k: v for k, v in samples.stats.items()}}
+    of_truths = {"truths": samples.truths, "data": samples.data}
+    return tensors | {k: v for k, v in of_truths.items() if v is not None}
+
+
+def from_tensors(tensors: Mapping[str, Tensor]) -> Samples:
+    """The samples that `to_tensors` made into ``tensors``."""
+    stats = {k.removeprefix(_STATS): v for k, v in tensors.items() if k.startswith(_STATS)}
+    return Samples(tensors["x"], stats, tensors.get("truths"), tensors.get("data"))
 
 
 def write_result(

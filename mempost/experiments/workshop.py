@@ -32,7 +32,7 @@ from mempost.experiments.build import Setup, build, fit_prior, load_data, rebuil
 from mempost.experiments.calibration import draw_for_truths, join_truths
 from mempost.experiments.plan import Plan, Point, Run, sha256_of
 from mempost.experiments.provenance import provenance_of
-from mempost.experiments.results import read_samples, write_result
+from mempost.experiments.results import from_tensors, read_samples, to_tensors, write_result
 from mempost.experiments.spec import Spec
 from mempost.experiments.store import KeptFolder, Store
 
@@ -189,10 +189,7 @@ class Workshop:
                 self.store.write_tensors(path, error.state, {"error": str(error), "tile": tile})
             raise
         values = {"counts": dict(counts), "seconds": time.perf_counter() - start}
-        tensors = {"x": samples.values, **{f"stats.{k}": v for k, v in samples.stats.items()}}
-        of_truths = {"truths": samples.truths, "data": samples.data}
-        tensors |= {k: v for k, v in of_truths.items() if v is not None}
-        self.store.write_tensors(self._tile_path(run, tile), tensors, values)
+        self.store.write_tensors(self._tile_path(run, tile), to_tensors(samples), values)
 
     def _assemble(self, run: Run) -> None:
         """Write result.nc and provenance.json from the tiles, and drop these."""
@@ -201,9 +198,7 @@ class Workshop:
         seconds = 0.0
         for tile in range(self.tiles(run)):
             tensors, values = self.store.read_tensors(self._tile_path(run, tile))
-            truths, data = tensors.pop("truths", None), tensors.pop("data", None)
-            stats = {k.removeprefix("stats."): v for k, v in tensors.items() if k != "x"}
-            tiles.append(Samples(tensors["x"], stats, truths, data))
+            tiles.append(from_tensors(tensors))
             seconds += values["seconds"]
             counts.update(values["counts"])
         spec = run.spec
