@@ -9,8 +9,7 @@ it opens a `keeping` block with a `Shelf`. Without one nothing is kept, and ever
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
@@ -18,6 +17,7 @@ from typing import Protocol
 from pydantic import BaseModel
 from torch import Tensor
 
+from mempost.core import identity
 from mempost.core.prior import State
 
 
@@ -77,7 +77,7 @@ def drop(name: str) -> None:
 
 
 def content_hash(*parts: str | int | BaseModel | Tensor) -> str:
-    """A hash of recipes (type and hyper-parameters), tensors (values, shape, dtype) and names."""
+    """A hash of recipes (with their code and files), tensors (values, shape, dtype) and names."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
@@ -85,23 +85,9 @@ def content_hash(*parts: str | int | BaseModel | Tensor) -> str:
             digest.update(f"tensor {x.dtype} {tuple(x.shape)}".encode())
             digest.update(x.numpy().tobytes())
         elif isinstance(part, BaseModel):
-            dumped = json.dumps(part.model_dump(mode="json", by_alias=True), sort_keys=True)
-            digest.update(f"recipe {' '.join(_types(part))} {dumped}".encode())
+            dumped = part.model_dump(mode="json", by_alias=True)
+            digest.update(f"recipe {identity.digest(dumped, part)}".encode())
         else:
             digest.update(f"{type(part).__name__} {part}".encode())
         digest.update(b"\0")
     return digest.hexdigest()[:32]
-
-
-def _types(value: object) -> Iterator[str]:
-    """The types of a recipe and of all recipes inside it, in order: the dump does not tell them."""
-    if isinstance(value, BaseModel):
-        yield f"{type(value).__module__}.{type(value).__qualname__}"
-        for name in type(value).model_fields:
-            yield from _types(getattr(value, name))
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _types(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _types(item)

@@ -123,24 +123,3 @@ def _resolve_input(path: Path, info: ValidationInfo) -> Path:
 
 InputFile = Annotated[Path, AfterValidator(_resolve_input)]
 """A file that a plugin reads; relative paths start from the folder of the spec."""
-
-
-def input_files(recipe: BaseModel) -> list[Path]:
-    """Every file that a recipe, or a recipe inside it, reads (its `Path` fields), in order."""
-    found: list[Path] = []
-
-    def visit(value: Any) -> None:
-        if isinstance(value, Path):
-            found.append(value)
-        elif isinstance(value, BaseModel):
-            for name in type(value).model_fields:
-                visit(getattr(value, name))
-        elif isinstance(value, dict):
-            for item in value.values():
-                visit(item)
-        elif isinstance(value, list | tuple):
-            for item in value:
-                visit(item)
-
-    visit(recipe)
-    return found

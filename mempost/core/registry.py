@@ -15,7 +15,7 @@ import importlib.util
 import inspect
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
@@ -87,6 +87,13 @@ class Entry:
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and node.name == attribute:
                 return (ast.get_docstring(node) or "").partition("\n")[0]
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    if (alias.asname or alias.name) == attribute:
+                        package = module if spec.submodule_search_locations else spec.parent
+                        origin = "." * node.level + (node.module or "")
+                        origin = importlib.util.resolve_name(origin, package)
+                        return replace(self, target=f"{origin}:{alias.name}").summary()
         raise PluginError(f"{module} defines no class {attribute!r}")
 
 
@@ -196,7 +203,8 @@ class Registry:
             if local is cls:
                 return name
         for name, entries in self.candidates.items():
-            if entries[0].target == target:
+            module, _, attribute = entries[0].target.partition(":")  # where it may be re-exported
+            if getattr(sys.modules.get(module), attribute, None) is cls:
                 return name
         raise PluginError(
             f"{target} is not registered as a {self.kind}: add an entry point, or in a notebook "

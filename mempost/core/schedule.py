@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -50,27 +50,48 @@ def _time(t: Time) -> Tensor:
     return torch.as_tensor(t, dtype=torch.float64)
 
 
-class VarianceExploding(NoiseSchedule):
+class _Exploding(NoiseSchedule):
+    """a = 1, so that f = 0; s rises from sigma_min to sigma_max."""
+
+    sigma_min: float
+    sigma_max: float
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if not self.sigma_min < self.sigma_max:
+            raise ValueError(
+                f"sigma_min is {self.sigma_min:g}; allowed are values below sigma_max = "
+                f"{self.sigma_max:g}"
+            )
+        return self
+
+    @abstractmethod
+    def sigma(self, t: Time) -> Tensor:
+        """s(t)."""
+
+    def level(self, t: Time) -> NoiseLevel:
+        sigma = self.sigma(t)
+        return NoiseLevel(torch.ones_like(sigma), sigma)
+
+    def drift(self, t: Time) -> Tensor:
+        return torch.zeros_like(_time(t))
+
+
+class VarianceExploding(_Exploding):
     """a = 1, s = sigma_min (sigma_max / sigma_min)^t (Song et al. 2021)."""
 
     type: Literal["ve"] = "ve"
     sigma_min: float = Field(0.01, gt=0)
     sigma_max: float = Field(50.0, gt=0)
 
-    def _sigma(self, t: Time) -> Tensor:
+    def sigma(self, t: Time) -> Tensor:
         return self.sigma_min * torch.exp(_time(t) * math.log(self.sigma_max / self.sigma_min))
 
-    def level(self, t: Time) -> NoiseLevel:
-        return NoiseLevel(torch.ones_like(_time(t)), self._sigma(t))
-
-    def drift(self, t: Time) -> Tensor:
-        return torch.zeros_like(_time(t))
-
     def diffusion_squared(self, t: Time) -> Tensor:
-        return 2 * math.log(self.sigma_max / self.sigma_min) * self._sigma(t) ** 2
+        return 2 * math.log(self.sigma_max / self.sigma_min) * self.sigma(t) ** 2
 
 
-class EDM(NoiseSchedule):
+class EDM(_Exploding):
     """a = 1, s^(1/rho) linear from sigma_min to sigma_max (Karras et al. 2022)."""
 
     type: Literal["edm"] = "edm"
@@ -82,12 +103,8 @@ class EDM(NoiseSchedule):
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
         return low + _time(t) * (high - low), high - low
 
-    def level(self, t: Time) -> NoiseLevel:
-        root, _ = self._root(t)
-        return NoiseLevel(torch.ones_like(root), root**self.rho)
-
-    def drift(self, t: Time) -> Tensor:
-        return torch.zeros_like(_time(t))
+    def sigma(self, t: Time) -> Tensor:
+        return self._root(t)[0] ** self.rho
 
     def diffusion_squared(self, t: Time) -> Tensor:
         root, slope = self._root(t)

@@ -45,8 +45,9 @@ class Stream:
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        """Uniform numbers on [0, 1)."""
-        return torch.from_numpy(self.generator.random(shape)).to(device, dtype)
+        """Uniform numbers on [0, 1), also where ``dtype`` would round up to 1."""
+        u = torch.from_numpy(self.generator.random(shape)).to(device, dtype)
+        return u.clamp(max=1 - torch.finfo(dtype).eps / 2)
 
     def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
         """Integers 0 .. high - 1 (int64)."""

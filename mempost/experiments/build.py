@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -129,6 +130,8 @@ def _observe(
     shape = operator.range_shape(prior.shape)
     if observation.values is not None:
         dtype = _complex(spec.real_dtype) if operator.is_complex else spec.real_dtype
+        if np.iscomplexobj(observation.values.numpy()) and not operator.is_complex:
+            raise SpecError("observation.values: are complex, and the operator gives real data")
         y = observation.values.tensor(dtype, spec.device)
         if y.numel() != _size(shape):
             raise SpecError(
@@ -216,6 +219,7 @@ def preflight(spec: Spec, where: str) -> None:
     Raises:
         SpecError: naming the piece.
     """
+    _at(where, "device", lambda: _check_device(spec.device))
     data = _at(where, "data", lambda: load_data(spec))
     noise, y = _check_observation(spec, data, where)
     for key, sampler in spec.samplers.items():
@@ -260,6 +264,13 @@ def _check_observation(
         kind = "complex" if operator.is_complex else "real"
         raise SpecError(f"{where}: noise.complex: {spec.noise.complex}, but the data are {kind}")
     return None, None
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(1, device=device)
+    except AssertionError as error:  # what torch says without CUDA
+        raise SpecError(f"{device!r} cannot be used here: {error}") from None
 
 
 def _at(where: str, place: str, action: Callable[[], T]) -> T:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mempost.core.identity import plugins_in
 from mempost.core.plugin import Reference
-from mempost.experiments.plan import Plan, plugins_in
+from mempost.experiments.plan import Plan
 
 MEMPOST = Reference(
     "siahkoohi2026memorization",

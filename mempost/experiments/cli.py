@@ -50,14 +50,18 @@ def run(
     from mempost.experiments.overrides import parse_assignments
     from mempost.experiments.watching import console_watcher
 
-    study = running.run(
-        spec,
-        set=parse_assignments(set_ or []),
-        out=out,
-        workers=workers,
-        threads=threads,
-        watcher=console_watcher(),
-    )
+    try:
+        study = running.run(
+            spec,
+            set=parse_assignments(set_ or []),
+            out=out,
+            workers=workers,
+            threads=threads,
+            watcher=console_watcher(),
+        )
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what is finished is kept, the same command goes on", err=True)
+        raise typer.Exit(130) from None
     _summarise(study)
 
 
@@ -255,9 +259,6 @@ def main() -> None:
     except SpecError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; finished runs are kept, run the same command to go on", file=sys.stderr)
-        sys.exit(130)
     except (MempostError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -1,7 +1,8 @@
 """Executors: where tasks run. In this process, or in local worker processes.
 
 An executor takes tasks with their dependencies and yields an outcome for each. A task whose
-dependency failed is not run; it takes over the reason.
+dependency failed is not run; it takes over the reason. A preparation only waits for the same
+preparation of other runs, whatever comes of it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Serial:
     def __call__(self, graph: Graph) -> Iterator[Outcome]:
         reasons: dict[Task, str] = {}
         for task, needs in graph.items():
-            reason = _first_reason(needs, reasons)
+            reason = _first_reason(task, needs, reasons)
             if reason is None:
                 progress = silent if self.progress is None else self.progress(task)
                 outcome = _attempt(task, lambda t=task, p=progress: self.workshop.carry_out(t, p))  # type: ignore[misc]
@@ -112,8 +113,9 @@ class LocalProcesses:
             finished = True
         except BrokenProcessPool:
             raise MempostError(
-                "a worker process died (killed, or out of memory); finished work is kept, "
-                "run the same command again to go on"
+                "a worker process died (killed, or out of memory; or a script that calls run "
+                "without `if __name__ == '__main__':`); finished work is kept, run the same "
+                "command again to go on"
             ) from None
         finally:
             if not finished:
@@ -141,7 +143,7 @@ def _schedule(pool: ProcessPoolExecutor, graph: Graph) -> Iterator[Outcome | Non
     while waiting or running:
         for task in [t for t, needs in waiting.items() if all(n in done for n in needs)]:
             needs = waiting.pop(task)
-            reason = _first_reason(needs, reasons)
+            reason = _first_reason(task, needs, reasons)
             if reason is None:
                 running[pool.submit(_carry_out, task)] = task
             else:
@@ -161,8 +163,15 @@ def _schedule(pool: ProcessPoolExecutor, graph: Graph) -> Iterator[Outcome | Non
             yield outcome
 
 
-def _first_reason(needs: Iterable[Task], reasons: Mapping[Task, str]) -> str | None:
-    return next((reasons[n] for n in needs if n in reasons), None)
+def _first_reason(task: Task, needs: Iterable[Task], reasons: Mapping[Task, str]) -> str | None:
+    """Why a task cannot be done: what it needs has failed."""
+    for need in needs:
+        if need not in reasons or task.kind == need.kind == "prepare":
+            continue
+        if task.kind == "measure" and need.run != task.run:
+            return f"a sampler that a metric compares with has failed: {reasons[need]}"
+        return reasons[need]
+    return None
 
 
 _workshop: Workshop | None = None

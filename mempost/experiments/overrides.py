@@ -62,11 +62,15 @@ def set_path(raw: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     Setting a path that is swept takes it out of the sweep.
 
     Raises:
-        SpecError: the path leads through something that is not there.
+        SpecError: the path leads through something that is not there, or that a sweep replaces.
     """
     result = copy.deepcopy(dict(raw))
     if not path or any(not part for part in path.split(".")):
         raise SpecError(f"{path!r} is not a dotted path such as prior.bandwidth")
+    for name in SWEEPS:
+        for swept in _mapping(raw, name):
+            if path.startswith(f"{swept}."):
+                raise SpecError(f"{path}: {swept} is replaced by {name}; set {name}.{swept}")
     _assign(result, path.split("."), value, path)
     if path.split(".")[0] not in SWEEPS:
         for name in SWEEPS:
@@ -175,7 +179,7 @@ def _choices(name: str, path: str, values: Any) -> list[tuple[Any, Any]]:
     if isinstance(values, dict) and values:
         return [(str(label), value) for label, value in values.items()]
     if isinstance(values, list) and values:
-        return [(_label(value), value) for value in values]
+        return list(zip(_labels(values), values, strict=True))
     raise SpecError(f"{name}.{path}: should be a list of at least one value, found {values!r}")
 
 
@@ -197,6 +201,17 @@ def _range(where: str, values: dict[str, Any]) -> list[float]:
         raise SpecError(f"{where}: a log spacing needs from and to above 0, found {low} and {high}")
     make = np.geomspace if spacing == "log" else np.linspace
     return [float(v) for v in make(low, high, n)]
+
+
+def _labels(values: list[Any]) -> list[Any]:
+    """What tells values apart: themselves; of mappings the type, or all fields that differ."""
+    labels = [_label(value) for value in values]
+    mappings = all(isinstance(value, dict) for value in values)
+    if not mappings or len(set(labels)) == len(labels):
+        return labels
+    fields = dict.fromkeys(name for value in values for name in value)
+    differ = [f for f in fields if any(value.get(f) != values[0].get(f) for value in values)]
+    return [", ".join(f"{f}={v[f]}" for f in differ if f in v) or _label(v) for v in values]
 
 
 def _label(value: Any) -> Any:

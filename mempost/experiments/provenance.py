@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from mempost.experiments.plan import Run, file_hashes, parts_of, versions
+from mempost.core.identity import file_hashes, sources, versions
+from mempost.experiments.plan import Run, parts_of
 
 
 def provenance_of(run: Run, threads: int) -> dict[str, Any]:
@@ -24,6 +25,7 @@ def provenance_of(run: Run, threads: int) -> dict[str, Any]:
         "seeds": {"spec": spec.seed, "observation": spec.observation.seed},
         "files": file_hashes(parts),
         "versions": versions(parts),
+        "sources": dict(sorted(sources(parts).items())),
         "hardware": hardware(threads),
     }
 

@@ -30,7 +30,8 @@ _STATS = "stats."
 
 def to_tensors(samples: Samples) -> dict[str, Tensor]:
     """The samples of a tile as named tensors: x, stats.NAME; truths and data if there are any."""
-    tensors = {"x": samples.values, **{_STATS + k: v for k, v in samples.stats.items()}}
+    stats = {_STATS + k: v.clone() for k, v in samples.stats.items()}  # it may be a view of x
+    tensors = {"x": samples.values, **stats}
     of_truths = {"truths": samples.truths, "data": samples.data}
     return tensors | {k: v for k, v in of_truths.items() if v is not None}
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mempost.core.arrays import FrozenArray
 from mempost.core.errors import SpecError
+from mempost.core.identity import versions
 from mempost.core.plugin import Plugin
 from mempost.core.reference import PluginField
 from mempost.core.registry import REGISTRIES
@@ -75,6 +77,11 @@ def run(
     check(plan, "spec" if isinstance(spec, Mapping) else str(spec))
     if workers < 1 or threads < 1:
         raise SpecError(f"workers and threads are integers from 1, found {workers} and {threads}")
+    if workers > 1 and "local" in versions([point.spec for point in plan.points]):
+        raise SpecError(
+            "workers see plugins with an entry point only, and this spec uses one that was "
+            "registered in this process: take workers=1, or `mempost new` makes a package for it"
+        )
     store = Store(Path(out) if out is not None else Path("results") / name)
     study = Study(plan, store, threads, folder)
     study.remember()
@@ -97,5 +104,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [_plain(v) for v in value]
     if hasattr(value, "tolist"):  # NumPy arrays and scalars, tensors
-        return value.tolist()
-    return value
+        return FrozenArray(value).tolist() if "complex" in str(value.dtype) else value.tolist()
+    return str(value) if isinstance(value, Path) else value

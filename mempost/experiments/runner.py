@@ -103,8 +103,8 @@ def execute(workshop: Workshop, workers: int, folder: Path | None, watcher: Watc
         executor = LocalProcesses(workshop, workers, folder, report)
     watcher.start(len({run.id for run in runs}), len(left), len(graph))
     try:
-        for run_id in left:
-            _failure(workshop, run_id).unlink(missing_ok=True)
+        for run in runs:
+            _failure(workshop, run.id).unlink(missing_ok=True)
         for outcome in executor(graph):
             if outcome.reason is not None:
                 _record(workshop, outcome)
@@ -136,10 +136,10 @@ def status_of(workshop: Workshop) -> list[Status]:
     statuses: list[Status] = []
     for run in workshop.plan.runs:
         failed = workshop.store.read_or_none(workshop.store.read_json, _failure(workshop, run.id))
-        if failed is not None:
-            statuses.append(Status("failed", str(failed.get("reason", ""))))
-        elif workshop.provenance(run) is not None and workshop.metrics(run) is not None:
+        if workshop.provenance(run) is not None and workshop.metrics(run) is not None:
             statuses.append(Status("ok"))
+        elif failed is not None:
+            statuses.append(Status("failed", str(failed.get("reason", ""))))
         else:
             statuses.append(Status("pending"))
     return statuses

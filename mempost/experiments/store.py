@@ -20,18 +20,20 @@ import os
 import re
 import secrets
 import warnings
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from mempost.core.errors import CorruptFileError, SpecError
 from mempost.core.prior import State
 
-FORMAT = "1"
+FORMAT = "2"
 
 
 class Store:
@@ -85,7 +87,8 @@ class Store:
     ) -> None:
         """Named tensors and JSON values in one safetensors file."""
         plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-        metadata = {"format": FORMAT, "values": json.dumps(_jsonable(values), allow_nan=False)}
+        text = json.dumps(_jsonable(values), allow_nan=False)
+        metadata = {"format": FORMAT, "values": text, "checksum": _checksum(plain, text)}
         self.write(path, safetensors.torch.save(plain, metadata))
 
     def read_tensors(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -105,10 +108,10 @@ class Store:
             raise CorruptFileError(
                 f"{path} is of format {found}, this version reads {FORMAT}: not used"
             )
-        try:
-            return tensors, json.loads(metadata["values"])
-        except (KeyError, ValueError) as error:
-            raise CorruptFileError(f"{path} is corrupt and not used: {error}") from None
+        text = metadata.get("values", "")
+        if metadata.get("checksum") != _checksum(tensors, text):
+            raise CorruptFileError(f"{path} is corrupt and not used: its checksum is wrong")
+        return tensors, json.loads(text)
 
     def read_or_none(self, read: Callable[[Path], Any], path: Path) -> Any:
         """What ``read(path)`` gives; None, with a warning that names it, if absent or corrupt."""
@@ -142,6 +145,14 @@ class KeptFolder:
 
     def drop(self, name: str) -> None:
         self._path(name).unlink(missing_ok=True)
+
+
+def _checksum(tensors: Mapping[str, Tensor], values: str) -> str:
+    """CRC-32 of the tensors' bytes and of the values."""
+    crc = zlib.crc32(values.encode())
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy().data, crc)
+    return f"{crc:08x}"
 
 
 def _jsonable(value: Any) -> Any:

@@ -15,6 +15,7 @@ from mempost.core.errors import MempostError, PluginError, SpecError, nearest
 from mempost.core.keeping import keeping
 from mempost.core.result import Result
 from mempost.experiments.plan import Plan, make_plan
+from mempost.experiments.provenance import provenance_of
 from mempost.experiments.runner import Status, status_of
 from mempost.experiments.store import KeptFolder, Store
 from mempost.experiments.workshop import Workshop
@@ -40,14 +41,37 @@ class Study:
         """The study that was run into a folder.
 
         Raises:
-            SpecError: the folder holds no study.
+            SpecError: the folder holds no study, or one whose runs were made by other code or
+                from other files than stand here now.
         """
         store = Store(Path(out))
         kept = store.read_or_none(store.read_json, store.path("study.json"))
         if kept is None:
             raise SpecError(f"{out}: no study was run into this folder (no study.json)")
         folder = None if kept["folder"] is None else Path(kept["folder"])
-        return cls(make_plan(kept["spec"], str(out), folder), store, 1, folder)
+        study = cls(make_plan(kept["spec"], str(out), folder), store, 1, folder)
+        study._refuse_strangers()
+        return study
+
+    def _refuse_strangers(self) -> None:
+        """Raise if there are finished runs and none of them is of this plan."""
+        store, runs = self.store, self.plan.runs
+        ids = {run.id for run in runs}
+        paths = sorted(store.folder.glob("runs/*/provenance.json"))
+        if not paths or ids & {path.parent.name for path in paths}:
+            return
+        then = store.read_json(paths[0])
+        now = provenance_of(next((r for r in runs if r.key == then["sampler"]), runs[0]), 1)
+        changed = [
+            f"{name} ({_short(old.get(name))} then, {_short(new.get(name))} now)"
+            for old, new in ((then.get(k, {}), now[k]) for k in ("versions", "sources", "files"))
+            for name in sorted(old.keys() | new.keys())
+            if old.get(name) != new.get(name)
+        ]
+        raise SpecError(
+            f"{store.folder}: the finished runs there were made by other code or from other files: "
+            f"{', '.join(changed) or 'the spec differs'}. Run the spec again; nothing was changed"
+        )
 
     def remember(self) -> None:
         """Write ``study.json``, from which `open` plans again."""
@@ -86,7 +110,8 @@ class Study:
     @property
     def short_columns(self) -> list[str]:
         """Columns of the spec's ``table`` that are there."""
-        return [c for c in self.plan.first.table if c in self.columns]
+        columns = self.columns
+        return [c for c in self.plan.first.table if c in columns]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -142,3 +167,8 @@ class Study:
             except MempostError as error:
                 said.append(f"metrics.{i}: {error}")
         return said
+
+
+def _short(version: str | None) -> str:
+    """A version, or the first digits of a hash."""
+    return "none" if version is None else version[:12]

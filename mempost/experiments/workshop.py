@@ -7,7 +7,6 @@ loses the unfinished tasks alone. Built problems and posteriors are remembered w
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -22,19 +21,22 @@ import torch
 
 from mempost.core.counters import counting
 from mempost.core.errors import CorruptFileError, MempostError, NonFiniteError, PluginError
+from mempost.core.identity import digest, sha256_of
 from mempost.core.keeping import keeping
 from mempost.core.prior import FittedPrior, State
 from mempost.core.progress import Progress, silent
 from mempost.core.result import Result
 from mempost.core.sampler import Samples, TiledSampler, join_tiles, require_finite
-from mempost.core.streams import Streams, n_tiles
+from mempost.core.streams import TILE, Streams, n_tiles
 from mempost.experiments.build import Setup, build, fit_prior, load_data, rebuild
 from mempost.experiments.calibration import draw_for_truths, join_truths
-from mempost.experiments.plan import Plan, Point, Run, sha256_of
+from mempost.experiments.plan import DIGITS, Plan, Point, Run
 from mempost.experiments.provenance import provenance_of
 from mempost.experiments.results import from_tensors, read_samples, to_tensors, write_result
 from mempost.experiments.spec import Spec
 from mempost.experiments.store import KeptFolder, Store
+
+FAILED_STATE = "failed_state.safetensors"
 
 
 class Task(NamedTuple):
@@ -157,7 +159,8 @@ class Workshop:
                 metrics=self.metrics(run) or {},
             )
 
-        return self._remember(("result", run.point.problem_id, run.id, run.key), make)
+        # the same run may stand at two points, beside other siblings
+        return self._remember(("result", id(run.point), run.key), make)
 
     # -- tasks --------------------------------------------------------------------------------
 
@@ -182,14 +185,22 @@ class Workshop:
                     samples = sampler.sample_tile(result.problem, tile, streams, progress)
                 else:
                     samples = sampler.sample(result.problem, run.n, streams, progress)
-            require_finite(samples.flat, "x")
+            self._require_finite(run, tile, samples)
         except NonFiniteError as error:
             if error.state:
-                path = self.store.path("runs", run.id, "failed_state.safetensors")
+                path = self.store.path("runs", run.id, FAILED_STATE)
                 self.store.write_tensors(path, error.state, {"error": str(error), "tile": tile})
             raise
         values = {"counts": dict(counts), "seconds": time.perf_counter() - start}
         self.store.write_tensors(self._tile_path(run, tile), to_tensors(samples), values)
+
+    def _require_finite(self, run: Run, tile: int, samples: Samples) -> None:
+        """Refuse non-finite draws, but for those that only fill up the last tile."""
+        calibration = run.spec.calibration
+        chains, draws, _ = samples.values.shape
+        most, size = (run.n, chains) if calibration is None else (calibration.truths, TILE)
+        wanted = samples.values[: most - tile * size].flatten(0, 1)
+        require_finite(wanted, "x", first_sample=tile * size * draws)
 
     def _assemble(self, run: Run) -> None:
         """Write result.nc and provenance.json from the tiles, and drop these."""
@@ -222,6 +233,7 @@ class Workshop:
         }
         self.store.write_json(self.store.path("runs", run.id, "provenance.json"), provenance)
         shutil.rmtree(self.store.path("runs", run.id, "tiles"), ignore_errors=True)
+        self.store.path("runs", run.id, FAILED_STATE).unlink(missing_ok=True)
 
     def _measure(self, run: Run) -> None:
         """Evaluate the metrics of a run and keep them."""
@@ -229,9 +241,12 @@ class Workshop:
         metrics: dict[str, float] = {}
         for i, metric in enumerate(run.point.spec.metrics):
             try:
-                metrics |= {k: float(v) for k, v in metric.evaluate(result).items()}
+                found = {k: float(v) for k, v in metric.evaluate(result).items()}
             except MempostError as error:
                 raise PluginError(f"metrics.{i}: {error}") from error
+            if twice := found.keys() & metrics.keys():
+                raise PluginError(f"metrics.{i}: an earlier metric has the column {min(twice)!r}")
+            metrics |= found
         result.metrics.update(metrics)
         self.store.write_json(self.metrics_path(run), metrics)
 
@@ -294,7 +309,8 @@ class _Siblings(Mapping[str, Result]):
 
 def metrics_id(run: Run) -> str:
     """Hash of the metrics of a spec, and of everything that they may compare with."""
+    spec = run.point.spec
     fields = {"metrics", "samplers", "samples", "priors"}
-    dumped = run.point.spec.model_dump(mode="json", by_alias=True, include=fields)
+    dumped = spec.model_dump(mode="json", by_alias=True, include=fields)
     dumped["key"] = run.key
-    return hashlib.sha256(json.dumps(dumped, sort_keys=True).encode()).hexdigest()[:16]
+    return digest(dumped, [spec.metrics, spec.samplers, spec.priors])[:DIGITS]

@@ -142,9 +142,11 @@ def test_a_shelf_keeps_names_and_refuses_damage(tmp_path):
         state = keeping.load(name)
         assert torch.equal(state.tensors["x"], torch.arange(3)) and state.values == {"n": 3}
         path = tmp_path / "kept" / f"{name}.safetensors"
-        path.write_bytes(path.read_bytes()[:-5])
-        with pytest.warns(UserWarning, match="corrupt and not used"):
-            assert keeping.load(name) is None
+        whole = path.read_bytes()
+        for damaged in (whole[:-5], whole[:-3] + b"\1" + whole[-2:]):
+            path.write_bytes(damaged)
+            with pytest.warns(UserWarning, match="corrupt and not used"):
+                assert keeping.load(name) is None
         keeping.drop(name)
         assert not keeping.holds(name)
 

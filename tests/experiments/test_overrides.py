@@ -135,3 +135,18 @@ def test_yaml_that_is_not_a_spec(tmp_path, text):
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(SpecError, match=r"x\.yaml"):
         read_spec(tmp_path / "x.yaml")
+
+
+def test_plugins_of_one_type_in_a_sweep_are_told_apart():
+    values = [{"type": "dps", "steps": 50, "tile": 1}, {"type": "dps", "steps": 100, "tile": 1}]
+    labels = [labels["a"] for labels, _ in sweep_points({"a": {}, "sweep": {"a": values}})]
+    assert labels == ["steps=50", "steps=100"]
+    values[1]["type"] = "pigdm"
+    labels = [labels["a"] for labels, _ in sweep_points({"a": {}, "sweep": {"a": values}})]
+    assert labels == ["dps", "pigdm"]
+
+
+def test_what_a_sweep_replaces_cannot_be_set():
+    raw = {"prior": {"bandwidth": 1.0}, "sweep": {"prior": [{"bandwidth": 2.0}]}}
+    with pytest.raises(SpecError, match=r"prior\.bandwidth: prior is replaced by sweep"):
+        set_path(raw, "prior.bandwidth", 9.0)

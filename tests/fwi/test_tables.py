@@ -66,6 +66,12 @@ def test_latex():
     )
 
 
+def test_a_header_that_is_a_column_is_escaped():
+    row = {"mean_0": 1.0}
+    assert "mean\\_0 &" in latex([row | {"s": "a"}], ["mean_0", "s"], {"mean_0": "mean_0"})
+    assert "$m_0$ &" in latex([row | {"s": "a"}], ["mean_0", "s"], {"mean_0": "$m_0$"})
+
+
 @given(st.text(max_size=20), st.floats(-1e6, 1e6), st.floats(0, 1e4), st.floats(0, 1e4))
 def test_every_row_is_one_line_with_all_cells(name, value, below, above):
     row = {"s": name, "q": value, "q_low": value - below, "q_high": value + above}

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from mempost.core.dataset import Dataset
 from mempost.core.errors import CorruptFileError, PluginError, SpecError
-from mempost.core.plugin import input_files
+from mempost.core.identity import file_hashes
 from mempost.core.streams import Streams
 from mempost.plugins.datasets.digits import Digits
 from mempost.plugins.datasets.equispaced import Equispaced
@@ -424,4 +424,4 @@ def test_file_refuses_at_validation(tmp_path: Path) -> None:
         with pytest.raises(ValidationError, match=message):
             File.model_validate(fields, context={"folder": tmp_path})
     file = File.model_validate({"path": "x.npy"}, context={"folder": tmp_path})
-    assert input_files(file) == [(tmp_path / "x.npy").resolve()]
+    assert list(file_hashes(file)) == [str((tmp_path / "x.npy").resolve())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -30,7 +31,7 @@ from mempost.core.schedule import (
     VarianceExploding,
     VariancePreserving,
 )
-from mempost.core.streams import Streams
+from mempost.core.streams import Stream, Streams
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
 from mempost.plugins.samplers.reverse_diffusion import ReverseDiffusion
 
@@ -248,6 +249,21 @@ def test_starts_have_their_spread():
 def test_inconsistent_recipes_are_refused(fields, message):
     with pytest.raises(ValidationError, match=message):
         ReverseDiffusion(**fields)
+
+
+@pytest.mark.parametrize("kind", ["ve", "edm"])
+def test_levels_that_fall_are_refused(kind):
+    with pytest.raises(ValidationError, match="sigma_min is 10; allowed are values below sigma_m"):
+        ReverseDiffusion(schedule={"type": kind, "sigma_min": 10.0, "sigma_max": 1.0})
+
+
+def test_uniform_numbers_stay_below_one_in_every_precision():
+    class Largest:
+        def random(self, shape):
+            return np.full(shape, 1 - 2.0**-53)
+
+    for dtype in (torch.float64, torch.float32):
+        assert float(Stream(Largest()).uniform((1,), dtype)) < 1
 
 
 def test_one_step_is_enough_for_one_call():

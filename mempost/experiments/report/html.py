@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from mempost import __version__
+from mempost.core.identity import versions
 from mempost.experiments.cite import references_of
-from mempost.experiments.plan import versions
 from mempost.experiments.report.tables import cell
 from mempost.experiments.study import Study
 

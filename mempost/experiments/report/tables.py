@@ -40,13 +40,14 @@ def markdown(rows: Sequence[Row], columns: Sequence[str], names: Mapping[str, st
 def latex(rows: Sequence[Row], columns: Sequence[str], names: Mapping[str, str] = {}) -> str:
     r"""A LaTeX ``tabular`` with the rules of booktabs; arguments as for `markdown`.
 
-    Headers in ``names`` are taken as LaTeX, everything else is escaped.
+    Headers that differ from the columns' names are taken as LaTeX, everything else is escaped.
     """
 
     def line(cells: Sequence[str]) -> str:
         return f"  {' & '.join(cells)} \\\\\n"
 
-    header = [names.get(column, column.translate(_LATEX)) for column in columns]
+    given = {column: name for column, name in names.items() if name != column}
+    header = [given.get(column, column.translate(_LATEX)) for column in columns]
     align = "".join("r" if _is_number(rows, column) else "l" for column in columns)
     body = "".join(
         line([cell(row, column).translate(_LATEX) for column in columns]) for row in rows

@@ -1,0 +1,219 @@
+"""What makes two results the same result: hyper-parameters, code, files; and nothing else."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mempost
+from mempost import Metric, Samples, TiledSampler
+from mempost.core.errors import SpecError
+from mempost.core.identity import digest, sha256_of
+from mempost.core.keeping import content_hash
+from mempost.core.registry import REGISTRIES, Entry
+from mempost.core.streams import TILE
+from mempost.experiments.run import load
+from mempost.experiments.study import Study
+from mempost.plugins.datasets.file import File
+
+BASE = {
+    "title": "identity",
+    "data": {"type": "points", "values": [[-1.0], [1.0]]},
+    "prior": {"type": "empirical_gmm", "bandwidth": 0.5},
+    "operator": {"type": "identity"},
+    "noise": {"std": 0.3},
+    "observation": {"values": [0.0]},
+    "samplers": {"a": {"type": "shift"}},
+    "samples": 40,
+}
+
+
+def shifted(by: float) -> type[TiledSampler]:
+    """A class that is the same in everything but its code."""
+    source = f"""
+class Shift(TiledSampler):
+    shift: float = 0.0
+
+    def sample_tile(self, problem, tile, streams, progress=None):
+        x = streams.at(tile).normal((TILE, 1, problem.dimension))
+        return Samples({by} + self.shift + 1e-3 * x, {{"x": x}})
+"""
+    names = {"TiledSampler": TiledSampler, "Samples": Samples, "TILE": TILE, "__name__": "__main__"}
+    exec(source, names)
+    return names["Shift"]
+
+
+class Difference(Metric):
+    """Difference of means to a sibling."""
+
+    reference: str = "a"
+
+    @property
+    def compares_with(self):
+        return (self.reference,)
+
+    def evaluate(self, result):
+        other = result.sibling(self.reference).samples.flat
+        return {"difference": float(result.samples.flat.mean() - other.mean())}
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    monkeypatch.setitem(REGISTRIES["sampler"]._local, "shift", shifted(0.0))
+    monkeypatch.setitem(REGISTRIES["metric"]._local, "difference", Difference)
+
+
+def mean(study) -> float:
+    return round(float(study.results[0].samples.flat.mean()), 1)
+
+
+def test_an_edited_class_is_run_again(monkeypatch, tmp_path):
+    first = mempost.run(BASE, out=tmp_path)
+    again = mempost.run(BASE, out=tmp_path)
+    assert [r.id for r in first.plan.runs] == [r.id for r in again.plan.runs]
+    monkeypatch.setitem(REGISTRIES["sampler"]._local, "shift", shifted(100.0))
+    edited = mempost.run(BASE, out=tmp_path)
+    assert (mean(first), mean(edited)) == (0.0, 100.0)
+    assert first.plan.runs[0].prior_id == edited.plan.runs[0].prior_id
+
+
+def test_an_edited_module_is_run_again_and_a_report_of_it_refused(tmp_path):
+    """A package that is installed for editing keeps its version when its code changes."""
+    package, out = tmp_path / "package", tmp_path / "out"
+    example = Path(__file__).parent.parent / "example_package"
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(package)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(example)], check=True)
+    spec = tmp_path / "spec.json"
+    operator = {"type": "sine", "amplitude": 2.0}
+    samplers = {"a": {"type": "quadrature"}}
+    spec.write_text(json.dumps({**BASE, "operator": operator, "samplers": samplers}))
+
+    def call(*words):
+        command = [sys.executable, "-m", "mempost.experiments.cli", *map(str, words)]
+        environment = {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    assert call("run", spec, "--out", out).returncode == 0
+    assert "0 tasks to do" in call("run", spec, "--out", out).stderr
+    table = (out / "table.csv").read_bytes()
+    [module] = [p for p in package.glob("*/*.py") if "Sine" in p.read_text()]
+    module.write_text(module.read_text() + "\n# edited\n")
+    refused = call("report", out)
+    assert refused.returncode == 2
+    assert f"{module.parent.name}.{module.stem} (" in refused.stderr
+    assert (out / "table.csv").read_bytes() == table
+    assert "0 tasks to do" not in call("run", spec, "--out", out).stderr
+    assert call("report", out).returncode == 0
+
+
+def test_what_is_kept_depends_on_the_code(monkeypatch):
+    names = {content_hash(cls()) for cls in (shifted(0.0), shifted(0.0), shifted(1.0))}
+    assert len(names) == 2
+
+
+def test_files_count_by_content_wherever_they_are(tmp_path):
+    ids = []
+    for folder, values in (
+        ("one", [[1.0], [2.0]]),
+        ("two", [[1.0], [2.0]]),
+        ("three", [[1.0], [3.0]]),
+    ):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "x.npy", np.array(values))
+        spec = {**BASE, "data": {"type": "file", "path": tmp_path / folder / "x.npy"}}
+        ids.append(load(spec)[0].runs[0].id)
+        data = File(path=tmp_path / folder / "x.npy")
+        assert content_hash(data) == content_hash(data)
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_a_file_that_changes_is_read_again(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros(3))
+    before = sha256_of(path)
+    np.save(path, np.ones(3))
+    assert sha256_of(path) != before
+
+
+def test_a_digest_depends_on_every_part():
+    plain = digest({"a": 1}, [])
+    assert digest({"a": 1}, []) == plain
+    assert len({plain, digest({"a": 2}, []), digest({"a": 1}, [shifted(0.0)()])}) == 3
+
+
+def test_the_same_run_beside_other_siblings_is_measured_against_them(tmp_path):
+    spec = BASE | {
+        "samplers": {"a": {"type": "shift"}, "b": {"type": "shift", "shift": 10.0}},
+        "sweep": {"samplers.a.shift": [0.0, 1.0, 2.0]},
+        "metrics": [{"type": "difference"}],
+    }
+    study = mempost.run(spec, out=tmp_path / "one")
+    found = study.table.query("sampler == 'b'")["difference"].round(1).tolist()
+    assert found == [10.0, 9.0, 8.0]
+    points = [r.point["samplers.a.shift"] for r in study.results]
+    assert points == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]
+    mempost.run(spec, set={"sweep": {"samplers.a.shift": [0.0]}}, out=tmp_path / "two")
+    assert mempost.run(spec, out=tmp_path / "two").rows == study.rows
+
+
+def test_two_metrics_of_one_column_are_refused(tmp_path):
+    spec = {**BASE, "metrics": [{"type": "moments"}, {"type": "moments"}]}
+    [status] = mempost.run(spec, out=tmp_path).statuses
+    assert status.state == "failed"
+    assert "metrics.1: an earlier metric has the column" in status.reason
+
+
+def test_plugins_of_this_process_are_no_work_for_workers(tmp_path):
+    with pytest.raises(SpecError, match="workers see plugins with an entry point only"):
+        mempost.run(BASE, out=tmp_path, workers=2)
+
+
+def test_values_from_a_notebook(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[-1.0], [1.0]]))
+    data = {"type": "file", "path": tmp_path / "x.npy"}
+    study = mempost.run({**BASE, "data": data}, out=tmp_path / "out")
+    assert study.ok
+    assert "x.npy" in (tmp_path / "out" / "report.html").read_text()
+    for values in (np.array([1 + 2j]), torch.tensor([1 + 2j])):
+        with pytest.raises(SpecError, match=r"observation\.values: are complex"):
+            load_and_check({**BASE, "observation": {"values": values}})
+    with pytest.raises(SpecError, match="device: 'cuda'"):
+        if torch.cuda.is_available():
+            pytest.skip("there is CUDA")
+        load_and_check({**BASE, "device": "cuda"})
+
+
+def load_and_check(spec):
+    from mempost.experiments.run import check
+
+    check(load(spec)[0], "spec")
+
+
+def test_a_folder_that_moved_is_opened(tmp_path):
+    mempost.run(BASE, out=tmp_path / "one")
+    shutil.move(tmp_path / "one", tmp_path / "two")
+    assert Study.open(tmp_path / "two").ok
+
+
+def test_a_class_that_a_package_passes_on_is_known_by_its_entry(tmp_path, monkeypatch):
+    """``saturation = "package:Saturation"`` where package/__init__.py imports it from .inner."""
+    package = tmp_path / "passing_on"
+    package.mkdir()
+    package.joinpath("__init__.py").write_text("from .inner import Original as Renamed\n")
+    package.joinpath("inner.py").write_text(
+        "from mempost.plugins.operators.identity import Identity\n"
+        'class Original(Identity):\n    """An identity of somebody else."""\n'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry = REGISTRIES["operator"]
+    entry = Entry("operator", "elsewhere", "passing_on:Renamed", "somebody", "1.0")
+    monkeypatch.setitem(registry.candidates, "elsewhere", [entry])
+    assert entry.summary() == "An identity of somebody else."
+    assert registry.name_of(registry.get("elsewhere")) == "elsewhere"
+    spec = {**BASE, "operator": {"type": "elsewhere"}}
+    assert mempost.run(spec, out=tmp_path / "out").ok
