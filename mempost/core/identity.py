@@ -1,9 +1,9 @@
 """What determines a result: hyper-parameters, the code that uses them, and the files they name.
 
 Results are found again by a hash of all three. Of the code, the version of every distribution
-counts, and the source of the modules that define the recipes: a package that is installed for
-editing, or a class in a notebook, changes without its version. A file counts by its content, so
-that a project may move.
+counts, and the source: of mempost the modules that define the recipes, of other packages all. A
+package that is installed for editing, or a class in a notebook, changes without its version. A
+file counts by its content, so that a project may move.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def versions(parts: Any) -> dict[str, str]:
 
 
 def sources(parts: Any) -> dict[str, str]:
-    """sha256 of the source of every module that defines a recipe or a base of it, by module."""
+    """sha256 of the source that defines the recipes and their bases, by module or package."""
     found: dict[str, str] = {}
     for kind in {type(recipe) for recipe in recipes_in(parts)}:
         for cls in kind.__mro__:
@@ -117,10 +117,18 @@ def _qualified(cls: type) -> str:
 
 
 def _source(cls: type) -> tuple[str, str]:
-    """The module of a class with its hash; of a class in a script or notebook, that of its code."""
+    """What holds a class, with a hash: its module, or all of the package if it is not mempost's.
+
+    Of a class in a script or a notebook it is the code of the class itself.
+    """
     path = getattr(sys.modules.get(cls.__module__), "__file__", None)
     if path is not None and cls.__module__ != "__main__":
-        return cls.__module__, sha256_of(Path(path))
+        top = cls.__module__.partition(".")[0]
+        init = getattr(sys.modules[top], "__file__", None)
+        if top == "mempost" or init is None or Path(init).name != "__init__.py":
+            return cls.__module__, sha256_of(Path(path))
+        modules = sorted(Path(init).parent.rglob("*.py"))
+        return top, hashlib.sha256("".join(map(sha256_of, modules)).encode()).hexdigest()
     functions = [getattr(value, "__func__", value) for value in vars(cls).values()]
     code = [_instructions(f.__code__) for f in functions if hasattr(f, "__code__")]
     return _qualified(cls), hashlib.sha256(repr(code).encode()).hexdigest()

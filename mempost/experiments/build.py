@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -222,6 +223,13 @@ def preflight(spec: Spec, where: str) -> None:
     _at(where, "device", lambda: _check_device(spec.device))
     data = _at(where, "data", lambda: load_data(spec))
     noise, y = _check_observation(spec, data, where)
+    priors = (spec.prior, *spec.priors.values())
+    if any(p.standardise for p in priors) and not _follows_coordinates(spec.operator):
+        warnings.warn(
+            f"{where}: a prior has standardise: true, and operator acts on standardised states; if "
+            "it is meant for raw ones, end its list with {type: standardise, from: prior}",
+            stacklevel=2,
+        )
     for key, sampler in spec.samplers.items():
         own = spec.under_prior_of(key)
         if "closed_form" in own.prior.tags:
@@ -264,6 +272,11 @@ def _check_observation(
         kind = "complex" if operator.is_complex else "real"
         raise SpecError(f"{where}: noise.complex: {spec.noise.complex}, but the data are {kind}")
     return None, None
+
+
+def _follows_coordinates(operators: tuple[ForwardOperator, ...]) -> bool:
+    """Whether one of the operators takes something from the fitted prior."""
+    return any(type(op).resolve is not ForwardOperator.resolve for op in operators)
 
 
 def _check_device(device: str) -> None:

@@ -40,7 +40,9 @@ KindOption = Annotated[
 @app.command()
 def run(
     spec: SpecPath,
-    out: Annotated[Path | None, typer.Option(help="Output folder [results/<spec>].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Output folder; results/NAME for NAME.yaml if not given.")
+    ] = None,
     set_: Assignments = None,
     workers: Annotated[int, typer.Option(min=1, help="Local worker processes.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads of linear algebra a process.")] = 1,
@@ -199,7 +201,9 @@ def check(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="prior, operator, sampler or dataset.")],
+    kind: Annotated[
+        str, typer.Argument(help="prior, operator, sampler, dataset, metric or figure.")
+    ],
     name: Annotated[str, typer.Argument(help="Name of the plugin, such as my_prior.")],
     folder: Annotated[Path, typer.Option(help="Where to make the package.")] = Path(),
 ) -> None:
@@ -241,9 +245,8 @@ def _kinds_of(name: str, kind: str | None) -> list[str]:
     if not kinds or (kind and name not in REGISTRIES[kinds[0]].names):
         every = sorted({n for k in (kinds or BASES) for n in REGISTRIES[k].names})
         what = kinds[0] if kinds else "plugin"
-        raise SpecError(
-            f"no {what} is named {name!r}; allowed are {', '.join(every)}." + nearest(name, every)
-        )
+        hint = nearest(name, every)
+        raise SpecError(f"no {what} is named {name!r}.{hint} Names allowed are {', '.join(every)}.")
     return kinds
 
 

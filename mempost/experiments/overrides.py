@@ -16,6 +16,9 @@ from mempost.experiments.yamlio import parse_yaml, read_mapping
 
 MAX_POINTS = 100_000
 SWEEPS = ("sweep", "zip")
+NAMED = ("samplers", "priors", "samples")
+"""Fields that map keys to their parts, which a null removes."""
+_RANGE = ("from", "to", "n", "spacing")
 
 
 def deep_merge(base: Any, over: Any) -> Any:
@@ -59,7 +62,7 @@ def read_spec(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 def set_path(raw: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     """A copy of ``raw`` with ``value`` at a dotted path, replacing what stands there.
 
-    Setting a path that is swept takes it out of the sweep.
+    Setting a path that is swept takes it out of the sweep; null removes a sampler.
 
     Raises:
         SpecError: the path leads through something that is not there, or that a sweep replaces.
@@ -71,6 +74,10 @@ def set_path(raw: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
         for swept in _mapping(raw, name):
             if path.startswith(f"{swept}."):
                 raise SpecError(f"{path}: {swept} is replaced by {name}; set {name}.{swept}")
+    head, _, key = path.partition(".")
+    if value is None and head in NAMED and key in (result.get(head) or {}):
+        del result[head][key]
+        return result
     _assign(result, path.split("."), value, path)
     if path.split(".")[0] not in SWEEPS:
         for name in SWEEPS:
@@ -127,6 +134,8 @@ def sweep_points(raw: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str,
     """
     product = {path: _choices("sweep", path, v) for path, v in _mapping(raw, "sweep").items()}
     zipped = {path: _choices("zip", path, v) for path, v in _mapping(raw, "zip").items()}
+    if inside := {*product, *zipped} & {*SWEEPS}:
+        raise SpecError(f"{min(inside)}: stands beside {SWEEPS[0]} at the top, not inside of it")
     if both := product.keys() & zipped.keys():
         raise SpecError(f"zip.{min(both)}: the same path stands in sweep")
     lengths = {path: len(choices) for path, choices in zipped.items()}
@@ -174,7 +183,7 @@ def _mapping(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _choices(name: str, path: str, values: Any) -> list[tuple[Any, Any]]:
-    if isinstance(values, dict) and {"from", "to", "n"} <= values.keys():
+    if isinstance(values, dict) and values.keys() & {*_RANGE, "start", "stop"}:
         return [(value, value) for value in _range(f"{name}.{path}", values)]
     if isinstance(values, dict) and values:
         return [(str(label), value) for label, value in values.items()]
@@ -185,10 +194,13 @@ def _choices(name: str, path: str, values: Any) -> list[tuple[Any, Any]]:
 
 def _range(where: str, values: dict[str, Any]) -> list[float]:
     """``{from: 0.01, to: 5, n: 70, spacing: log}`` as numbers; spacing is linear or log."""
+    if unknown := values.keys() - {*_RANGE}:
+        names = f"unknown name {min(map(str, unknown))!r}; a range has from, to, n, spacing"
+        raise SpecError(f"{where}: {names}.{nearest(min(map(str, unknown)), _RANGE)}")
+    if missing := [name for name in _RANGE[:3] if name not in values]:
+        raise SpecError(f"{where}: missing {missing[0]!r}; a range has from, to, n, spacing")
     low, high, n = values["from"], values["to"], values["n"]
     spacing = values.get("spacing", "linear")
-    if unknown := values.keys() - {"from", "to", "n", "spacing"}:
-        raise SpecError(f"{where}: unknown name {min(unknown)!r}; a range has from, to, n, spacing")
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (low, high))
     if not (numbers and math.isfinite(low) and math.isfinite(high)):
         raise SpecError(f"{where}: from and to should be finite numbers, found {low!r}, {high!r}")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mempost.core.errors import SpecError, nearest
 from mempost.core.identity import digest
-from mempost.experiments.overrides import sweep_points
+from mempost.experiments.overrides import SWEEPS, sweep_points
 from mempost.experiments.spec import Spec, parse_spec
 
 PRIOR_FIELDS = {"seed", "dtype", "device", "data", "prior"}
@@ -73,6 +74,13 @@ def make_plan(raw: Mapping[str, Any], where: str, folder: Path | None = None) ->
     """
     points: list[Point] = []
     runs: list[Run] = []
+    allowed = [*Spec.model_fields, *SWEEPS, "extends"]
+    for name in raw:
+        if name not in allowed:
+            hint = nearest(str(name), allowed)
+            raise SpecError(
+                f"{where}: {name}: Unknown name; allowed are {', '.join(allowed)}.{hint}"
+            )
     for labels, one in sweep_points(raw):
         at = ", ".join(f"{path}={label}" for path, label in labels.items())
         spec = parse_spec(one, f"{where} at {at}" if at else where, folder)

@@ -6,11 +6,13 @@ A spec composes plugins by name. It holds no code and no import paths: a plugin 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     NonNegativeInt,
@@ -33,6 +35,15 @@ from mempost.experiments.messages import spec_error
 
 Dtype = Literal["float32", "float64", "complex64", "complex128"]
 DEFAULT = "default"
+
+
+def _device(value: str) -> str:
+    if re.fullmatch(r"cpu|cuda(:\d+)?|mps", value) is None:
+        raise ValueError("allowed are cpu, cuda, cuda:0 (or another number) and mps")
+    return value
+
+
+Device = Annotated[str, AfterValidator(_device)]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
 
 
@@ -152,7 +163,7 @@ class Spec(Recipe):
     description: str = ""
     seed: int = Field(0, ge=0, lt=2**63)
     dtype: Dtype = "float64"
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
+    device: Device = "cpu"
     data: Annotated[Dataset, PluginField("dataset")] | None = None
     prior: Annotated[Prior, PluginField("prior")]
     priors: dict[Key, Annotated[Prior, PluginField("prior")]] = Field(
@@ -178,15 +189,16 @@ class Spec(Recipe):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Spec:
-        def known(place: str, name: str) -> None:
-            if name not in self.samplers:
+        def known(place: str, name: str, *others: str) -> None:
+            allowed = (*self.samplers, *others)
+            if name not in allowed:
                 raise ValueError(
-                    f"{place} names the sampler {name!r}; samplers are {', '.join(self.samplers)}."
-                    + nearest(name, self.samplers)
+                    f"{place} names the sampler {name!r}; allowed are {', '.join(allowed)}."
+                    + nearest(name, allowed)
                 )
 
-        for name in self.samples.keys() - {DEFAULT}:
-            known("samples", name)
+        for name in self.samples:
+            known("samples", name, DEFAULT)
         for name in self.priors:
             known("priors", name)
         for i, metric in enumerate(self.metrics):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mempost.core.errors import MempostError, PluginError, SpecError, nearest
 from mempost.core.keeping import keeping
+from mempost.core.registry import REGISTRIES
 from mempost.core.result import Result
 from mempost.experiments.plan import Plan, make_plan
 from mempost.experiments.provenance import provenance_of
@@ -166,6 +167,10 @@ class Study:
                 said.extend(metric.verdict(self.results))
             except MempostError as error:
                 said.append(f"metrics.{i}: {error}")
+        silent = [self.workshop.silent_metrics(run) for run in self.plan.runs]
+        for i in sorted(set.intersection(*silent) if silent else ()):
+            name = REGISTRIES["metric"].name_of(type(self.plan.first.metrics[i]))
+            said.append(f"{name} has no number for any run; `mempost describe {name}` says when")
         return said
 
 

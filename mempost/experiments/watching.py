@@ -75,18 +75,18 @@ class LineWatcher(Watcher):
 
     def progress(self, task: Task) -> Progress:
         def report(done: int, total: int, note: str = "") -> None:
-            self._now_and_then(f"{task.kind}: step {done} of {total} {note}".rstrip())
+            self._now_and_then(f", {task.kind}: step {done} of {total} {note}".rstrip())
 
         return report
 
     def done(self, outcome: Outcome) -> None:
         self.finished += 1
-        self._now_and_then(f"{self.finished} of {self.tasks} tasks done")
+        self._now_and_then("", always=self.finished == self.tasks)
 
-    def _now_and_then(self, text: str) -> None:
-        if time.monotonic() - self.last >= EVERY:
+    def _now_and_then(self, text: str, always: bool = False) -> None:
+        if always or time.monotonic() - self.last >= EVERY:
             self.last = time.monotonic()
-            self._say(text)
+            self._say(f"{self.finished} of {self.tasks} tasks done{text}")
 
     def _say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

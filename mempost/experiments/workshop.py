@@ -239,6 +239,7 @@ class Workshop:
         """Evaluate the metrics of a run and keep them."""
         result = self.result(run)
         metrics: dict[str, float] = {}
+        silent: list[int] = []
         for i, metric in enumerate(run.point.spec.metrics):
             try:
                 found = {k: float(v) for k, v in metric.evaluate(result).items()}
@@ -247,8 +248,9 @@ class Workshop:
             if twice := found.keys() & metrics.keys():
                 raise PluginError(f"metrics.{i}: an earlier metric has the column {min(twice)!r}")
             metrics |= found
+            silent += [] if found else [i]
         result.metrics.update(metrics)
-        self.store.write_json(self.metrics_path(run), metrics)
+        self.store.write_json(self.metrics_path(run), {"values": metrics, "silent": silent})
 
     # -- what stands in the store -------------------------------------------------------------
 
@@ -284,7 +286,13 @@ class Workshop:
         kept = self.store.read_or_none(self.store.read_json, self.metrics_path(run))
         if kept is None:
             return None
-        return {name: float("nan") if v is None else float(v) for name, v in kept.items()}
+        values = kept["values"].items()
+        return {name: float("nan") if v is None else float(v) for name, v in values}
+
+    def silent_metrics(self, run: Run) -> set[int]:
+        """Which of the spec's metrics had no number for a run."""
+        kept = self.store.read_or_none(self.store.read_json, self.metrics_path(run))
+        return set() if kept is None else set(kept["silent"])
 
     def _read_samples(self, run: Run) -> Samples:
         return read_samples(self.store.path("runs", run.id, "result.nc"))

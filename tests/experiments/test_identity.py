@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,7 @@ def test_an_edited_module_is_run_again_and_a_report_of_it_refused(tmp_path):
     module.write_text(module.read_text() + "\n# edited\n")
     refused = call("report", out)
     assert refused.returncode == 2
-    assert f"{module.parent.name}.{module.stem} (" in refused.stderr
+    assert f"{module.parent.name} (" in refused.stderr
     assert (out / "table.csv").read_bytes() == table
     assert "0 tasks to do" not in call("run", spec, "--out", out).stderr
     assert call("report", out).returncode == 0
@@ -217,3 +218,20 @@ def test_a_class_that_a_package_passes_on_is_known_by_its_entry(tmp_path, monkey
     assert registry.name_of(registry.get("elsewhere")) == "elsewhere"
     spec = {**BASE, "operator": {"type": "elsewhere"}}
     assert mempost.run(spec, out=tmp_path / "out").ok
+
+
+def test_a_metric_without_any_number_says_so(tmp_path):
+    study = mempost.run({**BASE, "metrics": [{"type": "moments"}, {"type": "sbc"}]}, out=tmp_path)
+    [said] = [line for line in study.verdicts if "no number" in line]
+    assert said.startswith("sbc has no number for any run")
+    assert said in study.verdicts and "sbc has no number" in (tmp_path / "report.html").read_text()
+
+
+def test_an_operator_that_acts_on_standardised_states_is_pointed_out():
+    standardised = {"type": "empirical_gmm", "bandwidth": 0.5, "standardise": True}
+    with pytest.warns(UserWarning, match="operator acts on standardised states"):
+        load_and_check({**BASE, "prior": standardised})
+    raw = [{"type": "identity"}, {"type": "standardise", "from": "prior"}]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_and_check({**BASE, "prior": standardised, "operator": raw})

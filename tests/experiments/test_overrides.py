@@ -150,3 +150,28 @@ def test_what_a_sweep_replaces_cannot_be_set():
     raw = {"prior": {"bandwidth": 1.0}, "sweep": {"prior": [{"bandwidth": 2.0}]}}
     with pytest.raises(SpecError, match=r"prior\.bandwidth: prior is replaced by sweep"):
         set_path(raw, "prior.bandwidth", 9.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"from": 0.1, "to": 1, "num": 4}, "unknown name 'num'; a range has from, to, n, spacing"),
+        ({"from": 0.1, "too": 1, "n": 4}, "Did you mean 'to'"),
+        ({"from": 0.1, "to": 1}, "missing 'n'"),
+        ({"start": 0.1, "stop": 1, "number": 4}, "a range has from, to, n, spacing"),
+    ],
+)
+def test_a_range_that_is_mistyped_is_not_taken_for_labels(values, message):
+    with pytest.raises(SpecError, match=message):
+        sweep_points({"a": 1, "sweep": {"a": values}})
+
+
+def test_null_leaves_a_sampler_out():
+    raw = {"samplers": {"a": {"clip": 1.0}, "b": {}}, "sweep": {}}
+    assert set_path(raw, "samplers.a", None)["samplers"] == {"b": {}}
+    assert set_path(raw, "samplers.a.clip", None)["samplers"]["a"] == {"clip": None}
+
+
+def test_zip_inside_of_sweep_is_named():
+    with pytest.raises(SpecError, match="zip: stands beside sweep"):
+        sweep_points({"a": 1, "sweep": {"zip": {"a": [1, 2]}}})

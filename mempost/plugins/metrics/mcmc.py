@@ -15,7 +15,8 @@ class MCMCDiagnostics(Metric):
 
     Columns ``ess_bulk``, ``ess_tail``, ``r_hat`` for at least two chains of four draws or more (a
     single chain cannot be told from independent draws), and ``acceptance`` where the sampler counts
-    it. Coordinates that never move are left out.
+    it. Coordinates that never move are left out, and calibration runs too, whose chains belong to
+    different data.
     """
 
     references = (
@@ -33,6 +34,8 @@ class MCMCDiagnostics(Metric):
     def evaluate(self, result: Result) -> dict[str, float]:
         samples = result.samples
         columns: dict[str, float] = {}
+        if samples.truths is not None:
+            return columns
         if samples.values.shape[0] > 1 and samples.values.shape[1] >= 4:
             coordinates = samples.values.cpu().unbind(-1)
             worst = {
