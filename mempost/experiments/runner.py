@@ -49,7 +49,7 @@ def graph_of(workshop: Workshop) -> Graph:
         here = range(first, first + count)
         for i in here:
             run = plan.runs[i]
-            if run.id in assembled or workshop.provenance(run) is not None:
+            if run.id in assembled or workshop.records.provenance(run) is not None:
                 continue
             needs: tuple[Task, ...] = ()
             for k, (prior_id, spec) in enumerate(workshop.priors_of(run)):
@@ -59,7 +59,7 @@ def graph_of(workshop: Workshop) -> Graph:
                         graph[fits[prior_id]] = ()
                     needs = (*needs, fits[prior_id])
             every = [Task("sample", i, k) for k in range(workshop.tiles(run))]
-            tiles = [t for t in every if not workshop.tile_done(run, t.tile)]
+            tiles = [t for t in every if not workshop.records.has_tile(run, t.tile)]
             sampler = run.spec.samplers[run.key]
             parts = [Task("prepare", i, k) for k in range(sampler.preparations if tiles else 0)]
             for task in parts:  # the same part of another run may be the same work: one by one
@@ -72,8 +72,8 @@ def graph_of(workshop: Workshop) -> Graph:
         keys = {plan.runs[i].key: plan.runs[i].id for i in here}
         for i in here:
             run = plan.runs[i]
-            path = str(workshop.metrics_path(run))
-            if (run.id, path) in measured or workshop.metrics(run) is not None:
+            path = str(workshop.records.metrics_path(run))
+            if (run.id, path) in measured or workshop.records.metrics(run) is not None:
                 continue
             measured.add((run.id, path))
             names = {name for m in run.point.spec.metrics for name in m.compares_with} | {run.key}
@@ -104,17 +104,13 @@ def execute(workshop: Workshop, workers: int, folder: Path | None, watcher: Watc
     watcher.start(len({run.id for run in runs}), len(left), len(graph))
     try:
         for run in runs:
-            _failure(workshop, run.id).unlink(missing_ok=True)
+            workshop.records.drop_failure(run)
         for outcome in executor(graph):
             if outcome.reason is not None:
                 _record(workshop, outcome)
             watcher.done(outcome)
     finally:
         watcher.stop()
-
-
-def _failure(workshop: Workshop, run_id: str) -> Path:
-    return workshop.store.path("runs", run_id, "failed.json")
 
 
 def _record(workshop: Workshop, outcome: Outcome) -> None:
@@ -125,18 +121,18 @@ def _record(workshop: Workshop, outcome: Outcome) -> None:
         prior_id, _ = workshop.priors_of(failed[0])[outcome.task.tile]
         failed = [r for r in runs if prior_id in (r.prior_id, r.point.prior_id)]
     for run in failed:
-        entry = {"reason": outcome.reason, "task": outcome.task._asdict(), "trace": outcome.trace}
-        path = _failure(workshop, run.id)
-        if outcome.trace or not path.exists():
-            workshop.store.write_json(path, entry)
+        failure = {"reason": outcome.reason, "task": outcome.task._asdict(), "trace": outcome.trace}
+        if outcome.trace or workshop.records.failure(run) is None:
+            workshop.records.write_failure(run, failure)
 
 
 def status_of(workshop: Workshop) -> list[Status]:
     """How every run of the plan stands."""
     statuses: list[Status] = []
+    records = workshop.records
     for run in workshop.plan.runs:
-        failed = workshop.store.read_or_none(workshop.store.read_json, _failure(workshop, run.id))
-        if workshop.provenance(run) is not None and workshop.metrics(run) is not None:
+        failed = records.failure(run)
+        if records.provenance(run) is not None and records.metrics(run) is not None:
             statuses.append(Status("ok"))
         elif failed is not None:
             statuses.append(Status("failed", str(failed.get("reason", ""))))

@@ -95,7 +95,7 @@ class Study:
         """One row a run: the sweep's coordinates, the sampler, metrics, status, reason, run id."""
         rows: list[Row] = []
         for run, status in zip(self.plan.runs, self.statuses, strict=True):
-            metrics = self.workshop.metrics(run) if status.state == "ok" else None
+            metrics = self.workshop.records.metrics(run) if status.state == "ok" else None
             end = {"status": status.state, "reason": status.reason, "run": run.id}
             rows.append({**run.point.labels, "sampler": run.key, **(metrics or {}), **end})
         return rows
@@ -167,7 +167,7 @@ class Study:
                 said.extend(metric.verdict(self.results))
             except MempostError as error:
                 said.append(f"metrics.{i}: {error}")
-        silent = [self.workshop.silent_metrics(run) for run in self.plan.runs]
+        silent = [self.workshop.records.silent_metrics(run) for run in self.plan.runs]
         for i in sorted(set.intersection(*silent) if silent else ()):
             name = REGISTRIES["metric"].name_of(type(self.plan.first.metrics[i]))
             said.append(f"{name} has no number for any run; `mempost describe {name}` says when")

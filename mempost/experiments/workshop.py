@@ -8,20 +8,17 @@ loses the unfinished tasks alone. Built problems and posteriors are remembered w
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import threadpoolctl
 import torch
 
 from mempost.core.counters import counting
-from mempost.core.errors import CorruptFileError, MempostError, NonFiniteError, PluginError
-from mempost.core.identity import digest, sha256_of
+from mempost.core.errors import MempostError, NonFiniteError, PluginError
 from mempost.core.keeping import keeping
 from mempost.core.prior import FittedPrior, State
 from mempost.core.progress import Progress, silent
@@ -30,13 +27,12 @@ from mempost.core.sampler import Samples, TiledSampler, join_tiles, require_fini
 from mempost.core.streams import TILE, Streams, n_tiles
 from mempost.experiments.build import Setup, build, fit_prior, load_data, rebuild
 from mempost.experiments.calibration import draw_for_truths, join_truths
-from mempost.experiments.plan import DIGITS, Plan, Point, Run
+from mempost.experiments.plan import Plan, Point, Run
 from mempost.experiments.provenance import provenance_of
-from mempost.experiments.results import from_tensors, read_samples, to_tensors, write_result
+from mempost.experiments.records import Records
+from mempost.experiments.results import write_result
 from mempost.experiments.spec import Spec
 from mempost.experiments.store import KeptFolder, Store
-
-FAILED_STATE = "failed_state.safetensors"
 
 
 class Task(NamedTuple):
@@ -64,6 +60,7 @@ class Workshop:
 
     def __init__(self, plan: Plan, store: Store, threads: int = 1) -> None:
         self.plan, self.store, self.threads = plan, store, threads
+        self.records = Records(store)
         self._memory: OrderedDict[Hashable, Any] = OrderedDict()
 
     def carry_out(self, task: Task, progress: Progress = silent) -> None:
@@ -154,9 +151,9 @@ class Workshop:
                 data=setup.data,
                 truth=setup.truth if spec.calibration is None else None,
                 seed=spec.seed,
-                load_samples=lambda: self._read_samples(run).to(spec.device),
+                load_samples=lambda: self.records.samples(run).to(spec.device),
                 siblings=_Siblings(self, run),
-                metrics=self.metrics(run) or {},
+                metrics=self.records.metrics(run) or {},
             )
 
         # the same run may stand at two points, beside other siblings
@@ -188,11 +185,11 @@ class Workshop:
             self._require_finite(run, tile, samples)
         except NonFiniteError as error:
             if error.state:
-                path = self.store.path("runs", run.id, FAILED_STATE)
-                self.store.write_tensors(path, error.state, {"error": str(error), "tile": tile})
+                values = {"error": str(error), "tile": tile}
+                self.records.write_failed_state(run, error.state, values)
             raise
-        values = {"counts": dict(counts), "seconds": time.perf_counter() - start}
-        self.store.write_tensors(self._tile_path(run, tile), to_tensors(samples), values)
+        cost = {"counts": dict(counts), "seconds": time.perf_counter() - start}
+        self.records.write_tile(run, tile, samples, cost)
 
     def _require_finite(self, run: Run, tile: int, samples: Samples) -> None:
         """Refuse non-finite draws, but for those that only fill up the last tile."""
@@ -208,10 +205,10 @@ class Workshop:
         counts: Counter[str] = Counter()
         seconds = 0.0
         for tile in range(self.tiles(run)):
-            tensors, values = self.store.read_tensors(self._tile_path(run, tile))
-            tiles.append(from_tensors(tensors))
-            seconds += values["seconds"]
-            counts.update(values["counts"])
+            samples, cost = self.records.read_tile(run, tile)
+            tiles.append(samples)
+            seconds += cost["seconds"]
+            counts.update(cost["counts"])
         spec = run.spec
         if spec.calibration is not None:
             samples = join_truths(tiles)
@@ -220,20 +217,18 @@ class Workshop:
         else:
             samples = tiles[0]
         setup = self.setup(run)
-        path = self.store.path("runs", run.id, "result.nc")
         attributes = {"title": self.plan.title, "sampler": run.key, "run": run.id}
         self.store.write(
-            path, lambda p: write_result(p, samples, setup.problem, setup.truth, attributes)
+            self.records.path(run, "result.nc"),
+            lambda p: write_result(p, samples, setup.problem, setup.truth, attributes),
         )
         provenance = provenance_of(run, self.threads) | {
             "wall_time_s": seconds,
             "counts": dict(counts),
             "noise_std": setup.problem.noise.std,
-            "result_sha256": sha256_of(path),
         }
-        self.store.write_json(self.store.path("runs", run.id, "provenance.json"), provenance)
-        shutil.rmtree(self.store.path("runs", run.id, "tiles"), ignore_errors=True)
-        self.store.path("runs", run.id, FAILED_STATE).unlink(missing_ok=True)
+        self.records.write_provenance(run, provenance)
+        self.records.drop_tiles(run)
 
     def _measure(self, run: Run) -> None:
         """Evaluate the metrics of a run and keep them."""
@@ -250,52 +245,7 @@ class Workshop:
             metrics |= found
             silent += [] if found else [i]
         result.metrics.update(metrics)
-        self.store.write_json(self.metrics_path(run), {"values": metrics, "silent": silent})
-
-    # -- what stands in the store -------------------------------------------------------------
-
-    def _tile_path(self, run: Run, tile: int) -> Path:
-        return self.store.path("runs", run.id, "tiles", f"{tile:05d}.safetensors")
-
-    def tile_done(self, run: Run, tile: int) -> bool:
-        """Whether a tile is in the store, whole."""
-        return (
-            self.store.read_or_none(self.store.read_tensors, self._tile_path(run, tile)) is not None
-        )
-
-    def provenance(self, run: Run) -> dict[str, Any] | None:
-        """The provenance of a sampled run whose result is intact, else None."""
-        path = self.store.path("runs", run.id, "provenance.json")
-        kept = self.store.read_or_none(self.store.read_json, path)
-        if kept is None:
-            return None
-        result = self.store.path("runs", run.id, "result.nc")
-
-        def verify(path: Path) -> bool:
-            if sha256_of(path) != kept.get("result_sha256"):
-                raise CorruptFileError(f"{path} is corrupt and not used: its sha256 has changed")
-            return True
-
-        return kept if self.store.read_or_none(verify, result) else None
-
-    def metrics_path(self, run: Run) -> Path:
-        return self.store.path("runs", run.id, "metrics", f"{metrics_id(run)}.json")
-
-    def metrics(self, run: Run) -> dict[str, float] | None:
-        """The metrics of a run, or None if they have not been measured."""
-        kept = self.store.read_or_none(self.store.read_json, self.metrics_path(run))
-        if kept is None:
-            return None
-        values = kept["values"].items()
-        return {name: float("nan") if v is None else float(v) for name, v in values}
-
-    def silent_metrics(self, run: Run) -> set[int]:
-        """Which of the spec's metrics had no number for a run."""
-        kept = self.store.read_or_none(self.store.read_json, self.metrics_path(run))
-        return set() if kept is None else set(kept["silent"])
-
-    def _read_samples(self, run: Run) -> Samples:
-        return read_samples(self.store.path("runs", run.id, "result.nc"))
+        self.records.write_metrics(run, metrics, silent)
 
 
 class _Siblings(Mapping[str, Result]):
@@ -313,12 +263,3 @@ class _Siblings(Mapping[str, Result]):
 
     def __len__(self) -> int:
         return len(self._runs)
-
-
-def metrics_id(run: Run) -> str:
-    """Hash of the metrics of a spec, and of everything that they may compare with."""
-    spec = run.point.spec
-    fields = {"metrics", "samplers", "samples", "priors"}
-    dumped = spec.model_dump(mode="json", by_alias=True, include=fields)
-    dumped["key"] = run.key
-    return digest(dumped, [spec.metrics, spec.samplers, spec.priors])[:DIGITS]
