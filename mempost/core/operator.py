@@ -17,7 +17,7 @@ from jaxtyping import Inexact
 from pydantic import SerializeAsAny
 from torch import Tensor
 
-from mempost.core.errors import ShapeError
+from mempost.core.errors import PluginError, ShapeError
 from mempost.core.plugin import Plugin
 from mempost.core.streams import Stream
 
@@ -71,9 +71,17 @@ class ForwardOperator(Plugin, ABC):
 
         Raises:
             ShapeError: x is not (batch, *domain_shape).
+            PluginError: a derivative is wanted, and ``forward`` has left torch on its way.
         """
         self.check_domain(tuple(x.shape[1:]))
-        return self.forward(x)
+        y = self.forward(x)
+        if torch.is_grad_enabled() and x.requires_grad and not y.requires_grad:
+            raise PluginError(
+                f"{type(self).__name__}.forward has no derivative: it has to be written in torch "
+                "operations, or in a torch.autograd.Function with an adjoint of its own "
+                "(docs/writing_a_plugin.md)"
+            )
+        return y
 
     def check_domain(self, shape: Shape) -> None:
         """Refuse models of another shape than the domain's."""

@@ -201,9 +201,7 @@ def check(
 
 @app.command()
 def new(
-    kind: Annotated[
-        str, typer.Argument(help="prior, operator, sampler, dataset, metric or figure.")
-    ],
+    kind: Annotated[str, typer.Argument(help="prior, operator, sampler, dataset, metric, figure.")],
     name: Annotated[str, typer.Argument(help="Name of the plugin, such as my_prior.")],
     folder: Annotated[Path, typer.Option(help="Where to make the package.")] = Path(),
 ) -> None:

@@ -21,14 +21,14 @@ from string import Template
 from mempost.core.errors import SpecError, nearest
 from mempost.core.registry import REGISTRIES
 
-KINDS = ("prior", "operator", "sampler", "dataset")
+KINDS = ("prior", "operator", "sampler", "dataset", "metric", "figure")
 
 
 def new_package(kind: str, name: str, folder: Path | str = ".") -> Path:
     """Write a package with one plugin and return its folder, ``folder / name``.
 
     Args:
-        kind: ``prior``, ``operator``, ``sampler`` or ``dataset``.
+        kind: ``prior``, ``operator``, ``sampler``, ``dataset``, ``metric`` or ``figure``.
         name: the name that specs will use: lower-case letters, digits and underscores.
         folder: where the package's folder is made.
 
