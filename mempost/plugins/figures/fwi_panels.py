@@ -71,6 +71,7 @@ class FWIPanels(Figure):
         self, result: Result, fields: Fields, limits: tuple[Limits, Limits], color: str
     ) -> Canvas:
         figure = style.canvas(13.2, 6.2)
+        figure.get_layout_engine().set(rect=(0, 0, 0.98, 1))  # else long ticks push a label out
         axes = figure.subplots(2, 4)
         _maps(figure, axes[0], result, fields, limits)
         for ax in axes[1]:
@@ -200,6 +201,7 @@ def _calibration(
     ax.plot([0, end], [0, end], color=style.GREY, linestyle="--", label="error = std")
     label = f"{len(std)} bins, ratio {found.ratio:.2g}"
     ax.plot(std, error, "o-", color=color, markersize=4, linewidth=0.8, label=label)
-    ax.locator_params(nbins=5)
+    ax.locator_params(axis="x", nbins=4)
+    ax.locator_params(axis="y", nbins=5)
     ax.set(xlim=(0, end), ylim=(0, end), xlabel=f"std{unit}", ylabel=f"|mean - truth|{unit}")
     ax.legend(frameon=False, fontsize="small")
