@@ -87,18 +87,23 @@ class Entry:
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and node.name == attribute:
                 return (ast.get_docstring(node) or "").partition("\n")[0]
-            if isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    if (alias.asname or alias.name) == attribute:
-                        package = module if spec.submodule_search_locations else spec.parent
-                        origin = "." * node.level + (node.module or "")
-                        origin = importlib.util.resolve_name(origin, package)
-                        return replace(self, target=f"{origin}:{alias.name}").summary()
+        if (origin := _imported_from(tree, attribute, spec.parent)) is not None:
+            return replace(self, target=origin).summary()
         raise PluginError(f"{module} defines no class {attribute!r}")
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def _imported_from(tree: ast.Module, name: str, package: str | None) -> str | None:
+    """``module:attribute`` of what a module imports under a name, to pass it on."""
+    for node in (node for node in tree.body if isinstance(node, ast.ImportFrom)):
+        for alias in node.names:
+            if (alias.asname or alias.name) == name:
+                relative = "." * node.level + (node.module or "")
+                return f"{importlib.util.resolve_name(relative, package)}:{alias.name}"
+    return None
 
 
 def _refuse_unimportable(tree: ast.Module) -> None:
