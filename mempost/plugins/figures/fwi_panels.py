@@ -71,7 +71,7 @@ class FWIPanels(Figure):
         self, result: Result, fields: Fields, limits: tuple[Limits, Limits], color: str
     ) -> Canvas:
         figure = style.canvas(13.2, 6.2)
-        figure.get_layout_engine().set(rect=(0, 0, 0.98, 1))  # else long ticks push a label out
+        figure.set_layout_engine("constrained", rect=(0, 0, 0.98, 1))  # room for long ticks
         axes = figure.subplots(2, 4)
         _maps(figure, axes[0], result, fields, limits)
         for ax in axes[1]:
