@@ -31,7 +31,7 @@ class Polynomial(ForwardOperator):
         return not self.coefficients.numpy()[2:].any()
 
     def forward(self, x: Tensor) -> Tensor:
-        return _horner(self.coefficients.tolist(), x)
+        return _horner([*self.coefficients.tolist(), 0.0], x)  # a constant too is a function of x
 
     def jacobian(self, x: Tensor, basis: Tensor | None = None) -> tuple[Tensor, Tensor]:
         derivative = [k * c for k, c in enumerate(self.coefficients.tolist())][1:]
