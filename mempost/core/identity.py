@@ -129,8 +129,11 @@ def _source(cls: type) -> tuple[str, str]:
             return cls.__module__, sha256_of(Path(path))
         modules = sorted(Path(init).parent.rglob("*.py"))
         return top, hashlib.sha256("".join(map(sha256_of, modules)).encode()).hexdigest()
-    functions = [getattr(value, "__func__", value) for value in vars(cls).values()]
-    code = [_instructions(f.__code__) for f in functions if hasattr(f, "__code__")]
+    code = []
+    for name, member in vars(cls).items():  # methods, class methods and properties
+        function = getattr(member, "__func__", getattr(member, "fget", member))
+        if hasattr(function, "__code__"):
+            code.append((name, type(member).__name__, _instructions(function.__code__)))
     return _qualified(cls), hashlib.sha256(repr(code).encode()).hexdigest()
 
 

@@ -16,6 +16,7 @@ from mempost import Metric, Samples, TiledSampler
 from mempost.core.errors import SpecError
 from mempost.core.identity import digest, sha256_of
 from mempost.core.keeping import content_hash
+from mempost.core.plugin import Recipe
 from mempost.core.registry import REGISTRIES, Entry
 from mempost.core.streams import TILE
 from mempost.experiments.run import load
@@ -115,6 +116,16 @@ def test_an_edited_module_is_run_again_and_a_report_of_it_refused(tmp_path):
 def test_what_is_kept_depends_on_the_code(monkeypatch):
     names = {content_hash(cls()) for cls in (shifted(0.0), shifted(0.0), shifted(1.0))}
     assert len(names) == 2
+
+
+def test_properties_and_class_methods_of_a_notebook_count_too():
+    kinds = []
+    for member in ("@property\n    def n(self)", "@classmethod\n    def n(cls)"):
+        for value in (1, 2):
+            names = {"Recipe": Recipe, "__name__": "__main__"}
+            exec(f"class Some(Recipe):\n    {member}:\n        return {value}\n", names)
+            kinds.append(names["Some"])
+    assert len({content_hash(kind()) for kind in kinds}) == 4
 
 
 def test_files_count_by_content_wherever_they_are(tmp_path):
@@ -225,6 +236,13 @@ def test_a_metric_without_any_number_says_so(tmp_path):
     [said] = [line for line in study.verdicts if "no number" in line]
     assert said.startswith("sbc has no number for any run")
     assert said in study.verdicts and "sbc has no number" in (tmp_path / "report.html").read_text()
+
+
+def test_chains_of_a_calibration_are_not_compared(tmp_path):
+    """They belong to different data: exact draws would have an R-hat far above 1."""
+    exact = {"samplers": {"a": {"type": "exact_lgm"}}, "calibration": {"truths": 8}}
+    study = mempost.run({**BASE, **exact, "metrics": [{"type": "mcmc"}]}, out=tmp_path)
+    assert study.ok and "r_hat" not in study.columns
 
 
 def test_an_operator_that_acts_on_standardised_states_is_pointed_out():
