@@ -33,6 +33,8 @@ _EXPORTS = {
     "Result": "mempost.core.result",
     "Samples": "mempost.core.sampler",
     "Streams": "mempost.core.streams",
+    "named": "mempost.core.reference",
+    "register": "mempost.core.registry",
     "run": "mempost.experiments.run",
     "Study": "mempost.experiments.study",
 }

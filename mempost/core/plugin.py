@@ -93,7 +93,7 @@ class Recipe(BaseModel):
 
 
 class Plugin(Recipe):
-    """Base of the six kinds of plugin."""
+    """Base of every kind of plugin."""
 
     tags: ClassVar[frozenset[str]] = frozenset()
     references: ClassVar[tuple[Reference, ...]] = ()

@@ -1,15 +1,24 @@
-"""Fields that hold a plugin, written ``{type: NAME, ...hyper-parameters}`` in a spec.
+"""Fields that hold a plugin.
+
+    schedule: {type: vp, beta_max: 10}      a name with hyper-parameters
+    schedule: vp                            a name alone
+
+    schedule: Annotated[NoiseSchedule, PluginField("schedule")] = Field(
+        default_factory=named("schedule", "vp")
+    )
 
 This is a discriminated union over the registry that is resolved when a value arrives: only the
 plugin that is named gets imported, plugins may contain plugins, and the JSON schema still lists all
-of them. An instance is accepted where a mapping is.
+of them. In Python an instance is accepted, too, and a class for its defaults.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError, ValidationInfo
+from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from mempost.core.arrays import ArraySchema
@@ -35,7 +44,7 @@ class PluginField:
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(
-            self._validate,
+            lambda value, info: self.make(value, info.context),
             serialization=core_schema.plain_serializer_function_ser_schema(self.dump),
         )
 
@@ -49,43 +58,80 @@ class PluginField:
         name = REGISTRIES[self.kind].name_of(type(plugin))
         return {"type": name, **plugin.model_dump(mode="json", by_alias=True)}
 
-    def _validate(self, value: Any, info: ValidationInfo) -> Plugin:
+    def make(self, value: Any, context: Any = None) -> Plugin:
+        """The plugin that a value stands for.
+
+        Args:
+            value: an instance, a class, a name, or a mapping ``{"type": name, ...}``.
+            context: what validation passes on, such as the folder of the spec.
+
+        Raises:
+            PydanticCustomError, ValidationError: the value stands for none.
+        """
         registry = REGISTRIES[self.kind]
         if isinstance(value, registry.base):
             return value
-        if not isinstance(value, dict) or "type" not in value:
-            raise PydanticCustomError(
-                "plugin",
-                "Input should be a mapping with a type; {kind}s are {names}",
-                {"kind": self.kind, "names": ", ".join(registry.names)},
-            )
-        hyper = dict(value)
-        name = hyper.pop("type")
-        if not isinstance(name, str) or name not in registry.names:
-            unknown = PydanticCustomError(
-                "plugin_type",
-                "No {kind} has this name; allowed are {names}.{hint}",
-                {
-                    "kind": self.kind,
-                    "names": ", ".join(registry.names),
-                    "hint": nearest(str(name), registry.names),
-                },
-            )
-            raise ValidationError.from_exception_data(
-                self.kind, [InitErrorDetails(type=unknown, loc=("type",), input=name)]
-            )
         try:
-            cls = registry.get(name)
+            if isinstance(value, type):
+                cls = registry.require(value, value.__name__)
+                return cls.model_validate({}, context=context)
+            hyper = {"type": value} if isinstance(value, str) else value
+            if not isinstance(hyper, Mapping) or "type" not in hyper:
+                raise PydanticCustomError(
+                    "plugin",
+                    "Input should be a name, or a mapping with a type; {plural} are {names}",
+                    {"plural": registry.plural, "names": ", ".join(registry.names)},
+                )
+            cls = registry.get(self._name(hyper["type"], in_mapping=hyper is value))
         except PluginError as error:
             raise PydanticCustomError("plugin_broken", "{why}", {"why": str(error)}) from error
-        return cls.model_validate(hyper, context=info.context)
+        hyper = {name: v for name, v in hyper.items() if name != "type"}
+        return cls.model_validate(hyper, context=context)
+
+    def _name(self, name: Any, in_mapping: bool) -> str:
+        """The name, if it is registered; else the error stands at the mapping's ``type``."""
+        names = REGISTRIES[self.kind].names
+        if isinstance(name, str) and name in names:
+            return name
+        unknown = PydanticCustomError(
+            "plugin_type",
+            "No {kind} has this name; allowed are {names}.{hint}",
+            {"kind": self.kind, "names": ", ".join(names), "hint": nearest(str(name), names)},
+        )
+        if not in_mapping:
+            raise unknown
+        raise ValidationError.from_exception_data(
+            self.kind, [InitErrorDetails(type=unknown, loc=("type",), input=name)]
+        )
+
+
+@dataclass(frozen=True)
+class named:  # noqa: N801  used as a function
+    """A default by name: ``Field(default_factory=named("schedule", "vp"))``.
+
+    The registry is asked when the default is needed, so that core names plugins and imports none.
+
+    Attributes:
+        kind: the kind of plugin.
+        value: a name, or a mapping ``{"type": name, ...}``.
+    """
+
+    kind: str
+    value: str | Mapping[str, Any]
+
+    def __call__(self) -> Any:
+        return PluginField(self.kind).make(self.value)
 
 
 def kind_definitions() -> dict[str, Any]:
-    """JSON schema definitions: for each kind, one alternative per working plugin."""
+    """JSON schema definitions: for each kind, one alternative per working plugin.
+
+    Those without required hyper-parameters may be named alone.
+    """
     definitions: dict[str, Any] = {}
     for kind, registry in REGISTRIES.items():
         alternatives: list[dict[str, Any]] = []
+        bare: list[str] = []
         for name in registry.names:
             try:
                 schema = registry.get(name).model_json_schema(
@@ -95,10 +141,12 @@ def kind_definitions() -> dict[str, Any]:
                 continue
             for model, inner in schema.pop("$defs", {}).items():
                 definitions[f"{kind}.{name}.{model}"] = inner
+            if not schema.get("required"):
+                bare.append(name)
             schema["properties"] = {"type": {"const": name}, **schema.get("properties", {})}
             schema["required"] = ["type", *schema.get("required", [])]
             alternatives.append(schema)
-        definitions[kind] = {"oneOf": alternatives}
+        definitions[kind] = {"oneOf": [{"enum": bare}, *alternatives] if bare else alternatives}
     return definitions
 
 

@@ -18,22 +18,45 @@ import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from mempost.core.errors import PluginError, nearest
+from mempost.core.errors import PluginError, SpecError, nearest
 
 if TYPE_CHECKING:
     from mempost.core.plugin import Plugin
 
-BASES = {
-    "prior": "mempost.core.prior:Prior",
-    "operator": "mempost.core.operator:ForwardOperator",
-    "sampler": "mempost.core.sampler:PosteriorSampler",
-    "dataset": "mempost.core.dataset:Dataset",
-    "metric": "mempost.core.metric:Metric",
-    "figure": "mempost.core.figure:Figure",
+
+class Kind(NamedTuple):
+    """A kind of plugin; beside this row it needs its base class and a template of its name.
+
+    Attributes:
+        base: ``module:class`` of the abstract class.
+        plural: the entry point group is ``mempost.<plural>``.
+        checks: modules of `mempost.testing.checks` that hold its checks, the one with their
+            catalogue first; by default those of every plugin alone.
+    """
+
+    base: str
+    plural: str
+    checks: tuple[str, ...] = ("recipes",)
+
+
+KINDS = {
+    "prior": Kind("mempost.core.prior:Prior", "priors", ("priors", "denoising")),
+    "operator": Kind(
+        "mempost.core.operator:ForwardOperator", "operators", ("operators", "derivatives")
+    ),
+    "sampler": Kind(
+        "mempost.core.sampler:PosteriorSampler",
+        "samplers",
+        ("samplers", "iterations", "posteriors"),
+    ),
+    "dataset": Kind("mempost.core.dataset:Dataset", "datasets", ("datasets",)),
+    "metric": Kind("mempost.core.metric:Metric", "metrics"),
+    "figure": Kind("mempost.core.figure:Figure", "figures"),
 }
-"""Kinds of plugin and their bases; the entry point group of a kind is ``mempost.<kind>s``."""
+"""Every kind of plugin by name. A new one is a row here, and
+``mempost/testing/templates/<kind>.py.tmpl`` and ``<kind>.yaml.tmpl``."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +77,12 @@ class Entry:
         """
         label = f"{self.kind} {self.name!r} ({self.target}, from {self.distribution})"
         try:
-            cls = EntryPoint(self.name, self.target, f"mempost.{self.kind}s").load()
+            cls = EntryPoint(self.name, self.target, REGISTRIES[self.kind].group).load()
         except Exception as error:
             raise PluginError(
                 f"{label} is broken: {type(error).__name__}: {_one_line(error)}"
             ) from error
-        base = REGISTRIES[self.kind].base
-        if not (isinstance(cls, type) and issubclass(cls, base)):
-            raise PluginError(f"{label} is not a subclass of {base.__name__}")
-        if inspect.isabstract(cls):
-            missing = ", ".join(sorted(cls.__abstractmethods__))
-            raise PluginError(f"{label} is abstract: it does not override {missing}")
-        return cls
+        return REGISTRIES[self.kind].require(cls, label)
 
     def summary(self) -> str:
         """First docstring line of the class, read from its source without importing it.
@@ -128,11 +145,21 @@ class Registry:
         self._loaded: dict[str, type[Plugin]] = {}
         self._local: dict[str, type[Plugin]] = {}
 
+    @property
+    def plural(self) -> str:
+        """The kind's name of many."""
+        return KINDS[self.kind].plural
+
+    @property
+    def group(self) -> str:
+        """The entry point group, ``mempost.<plural>``."""
+        return f"mempost.{self.plural}"
+
     @cached_property
     def candidates(self) -> dict[str, list[Entry]]:
         """Every entry point of the kind by name, the winner first."""
         found: dict[str, set[Entry]] = {}
-        for point in entry_points(group=f"mempost.{self.kind}s"):
+        for point in entry_points(group=self.group):
             name = point.dist.name if point.dist else "unknown"
             version = point.dist.version if point.dist else "0"
             entry = Entry(self.kind, point.name, point.value, name, version)
@@ -146,7 +173,7 @@ class Registry:
     @property
     def base(self) -> type[Plugin]:
         """The abstract class of the kind."""
-        module, _, attribute = BASES[self.kind].partition(":")
+        module, _, attribute = KINDS[self.kind].base.partition(":")
         return getattr(importlib.import_module(module), attribute)
 
     @property
@@ -193,9 +220,26 @@ class Registry:
             self._loaded[name] = entry.load()
         return self._loaded[name]
 
+    def require(self, cls: object, label: str) -> type[Plugin]:
+        """The class itself, if it is a concrete plugin of the kind.
+
+        Raises:
+            PluginError: it is none; the message starts with ``label``.
+        """
+        if not (isinstance(cls, type) and issubclass(cls, self.base)):
+            raise PluginError(f"{label} is not a subclass of {self.base.__name__}")
+        if inspect.isabstract(cls):
+            missing = ", ".join(sorted(cls.__abstractmethods__))
+            raise PluginError(f"{label} is abstract: it does not override {missing}")
+        return cls
+
     def register(self, name: str, cls: type[Plugin]) -> None:
-        """Add a class in this process only (notebooks, tests); workers see entry points alone."""
-        self._local[name] = cls
+        """Add a class in this process only (notebooks, tests); workers see entry points alone.
+
+        Raises:
+            PluginError: the class is not a concrete plugin of the kind.
+        """
+        self._local[name] = self.require(cls, f"{self.kind} {name!r}")
 
     def name_of(self, cls: type[Plugin]) -> str:
         """The name under which a class is registered.
@@ -213,9 +257,34 @@ class Registry:
                 return name
         raise PluginError(
             f"{target} is not registered as a {self.kind}: add an entry point, or in a notebook "
-            f"call mempost.core.registry.REGISTRIES[{self.kind!r}].register(name, cls)"
+            f"call mempost.register({self.kind!r}, name, cls)"
         )
 
 
-REGISTRIES = {kind: Registry(kind) for kind in BASES}
-"""The six registries by kind."""
+REGISTRIES = {kind: Registry(kind) for kind in KINDS}
+"""The registries by kind."""
+
+
+def kind_named(name: str) -> str:
+    """A kind by its name or its plural.
+
+    Raises:
+        SpecError: there is no such kind.
+    """
+    for kind, row in KINDS.items():
+        if name in (kind, row.plural):
+            return kind
+    allowed = f"allowed are {', '.join(KINDS)}"
+    raise SpecError(f"{name!r} is not a kind; {allowed}.{nearest(name, KINDS)}")
+
+
+def register(kind: str, name: str, cls: type[Plugin]) -> None:
+    """Offer a class under a name in this process: ``register("schedule", "linear", Linear)``.
+
+    For notebooks and scripts. Worker processes see plugins with an entry point only.
+
+    Raises:
+        SpecError: there is no such kind.
+        PluginError: the class is not a concrete plugin of it.
+    """
+    REGISTRIES[kind_named(kind)].register(name, cls)

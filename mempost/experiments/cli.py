@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mempost.core.errors import MempostError, PluginError, SpecError, nearest
-from mempost.core.registry import BASES, REGISTRIES
+from mempost.core.registry import KINDS, REGISTRIES, kind_named
 
 if TYPE_CHECKING:
     from mempost.experiments.study import Study
@@ -33,7 +33,7 @@ Assignments = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="Replace what stands at a dotted path."),
 ]
 KindOption = Annotated[
-    str | None, typer.Option("--kind", help=f"One of {', '.join(BASES)}, if a name is ambiguous.")
+    str | None, typer.Option("--kind", help=f"One of {', '.join(KINDS)}, if a name is ambiguous.")
 ]
 
 
@@ -80,12 +80,12 @@ def validate(spec: SpecPath, set_: Assignments = None) -> None:
 
 @app.command("list")
 def list_(
-    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(BASES)}.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}.")] = None,
 ) -> None:
     """List the plugins that are installed, without importing them."""
-    for name in [_kind(kind)] if kind else BASES:
+    for name in [kind_named(kind)] if kind else KINDS:
         registry = REGISTRIES[name]
-        typer.echo(f"{name}s")
+        typer.echo(registry.plural)
         width = max((len(n) for n in registry.names), default=0)
         for plugin in registry.names:
             entry = registry.entry(plugin)
@@ -201,7 +201,7 @@ def check(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="prior, operator, sampler, dataset, metric, figure.")],
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}.")],
     name: Annotated[str, typer.Argument(help="Name of the plugin, such as my_prior.")],
     folder: Annotated[Path, typer.Option(help="Where to make the package.")] = Path(),
 ) -> None:
@@ -229,19 +229,10 @@ def _summarise(study: Study) -> None:
         raise typer.Exit(3)
 
 
-def _kind(name: str) -> str:
-    singular = name.removesuffix("s")
-    if singular not in BASES:
-        raise SpecError(
-            f"{name!r} is not a kind; allowed are {', '.join(BASES)}." + nearest(name, BASES)
-        )
-    return singular
-
-
 def _kinds_of(name: str, kind: str | None) -> list[str]:
-    kinds = [_kind(kind)] if kind else [k for k in BASES if name in REGISTRIES[k].names]
+    kinds = [kind_named(kind)] if kind else [k for k in KINDS if name in REGISTRIES[k].names]
     if not kinds or (kind and name not in REGISTRIES[kinds[0]].names):
-        every = sorted({n for k in (kinds or BASES) for n in REGISTRIES[k].names})
+        every = sorted({n for k in (kinds or KINDS) for n in REGISTRIES[k].names})
         what = kinds[0] if kinds else "plugin"
         hint = nearest(name, every)
         raise SpecError(f"no {what} is named {name!r}.{hint} Names allowed are {', '.join(every)}.")

@@ -186,10 +186,15 @@ class Entry(Generic[C]):
 
 
 class Catalogue(Generic[C]):
-    """The checks of one kind of plugin, in the order in which they are run."""
+    """The checks of one kind of plugin, in the order in which they are run.
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    Attributes:
+        kind: what they check, in a word.
+        case: makes the case of a plugin, with default inputs.
+    """
+
+    def __init__(self, kind: str, case: Callable[[Any], C]) -> None:
+        self.kind, self.case = kind, case
         self.entries: list[Entry[C]] = []
 
     def add(

@@ -10,8 +10,8 @@ None of this needs pytest; `mempost.testing.parametrize_with_checks` does.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -23,59 +23,28 @@ from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.plugin import Plugin
 from mempost.core.prior import Prior
 from mempost.core.problem import InverseProblem
-from mempost.core.registry import REGISTRIES
+from mempost.core.registry import KINDS, REGISTRIES
 from mempost.core.sampler import PosteriorSampler
 from mempost.testing.check import Catalogue, Check, Outcome, Report, run_checks
-from mempost.testing.checks import (
-    datasets,
-    denoising,
-    derivatives,
-    iterations,
-    noises,
-    operators,
-    posteriors,
-    priors,
-    samplers,
-)
+from mempost.testing.checks import datasets, noises, operators, priors, samplers
 from mempost.testing.checks.operator_case import OperatorCase
 from mempost.testing.checks.prior_case import PriorCase
-from mempost.testing.checks.recipes import RecipeCase, add_recipe_checks
 from mempost.testing.checks.sampler_case import SamplerCase
 from mempost.testing.examples import example_plugin
 
 Expected = Mapping[str, str] | None
 
 
-@dataclass(frozen=True, eq=False)
-class _PlainCase:
-    """A plugin of a kind that has no checks of its own (metrics, figures)."""
-
-    plugin: Plugin
-
-    @property
-    def tags(self) -> frozenset[str]:
-        return self.plugin.tags
+def _catalogue(kind: str) -> Catalogue[Any]:
+    """The checks of a kind, from the modules that its row names."""
+    modules = [importlib.import_module(f"mempost.testing.checks.{m}") for m in KINDS[kind].checks]
+    return modules[0].CHECKS
 
 
-PLAIN: Catalogue[RecipeCase] = Catalogue("metric or figure")
-add_recipe_checks(PLAIN)
-
-_MODULES = (
-    priors,
-    denoising,
-    operators,
-    derivatives,
-    samplers,
-    iterations,
-    posteriors,
-    noises,
-    datasets,
-)
-CATALOGUES: dict[str, Catalogue[Any]] = {
-    **{module.CHECKS.kind: module.CHECKS for module in _MODULES},
-    PLAIN.kind: PLAIN,
+CATALOGUES: dict[str, Catalogue[Any]] = {kind: _catalogue(kind) for kind in KINDS} | {
+    "noise": noises.CHECKS
 }
-"""Every check there is, by kind."""
+"""The checks of every kind, and of the observation noise."""
 
 
 def prior_checks(
@@ -205,19 +174,12 @@ def check_dataset(
 
 def checks_for(plugin: object, expected_failed_checks: Expected = None) -> Iterator[Check]:
     """The checks of an instance of any kind, with default inputs."""
-    expected = expected_failed_checks
-    if isinstance(plugin, Prior):
-        return prior_checks(plugin, expected_failed_checks=expected)
-    if isinstance(plugin, ForwardOperator):
-        return operator_checks(plugin, expected_failed_checks=expected)
-    if isinstance(plugin, PosteriorSampler):
-        return sampler_checks(plugin, expected_failed_checks=expected)
-    if isinstance(plugin, Dataset):
-        return dataset_checks(plugin, expected_failed_checks=expected)
     if isinstance(plugin, GaussianNoise):
-        return noise_checks(plugin, expected_failed_checks=expected)
-    if isinstance(plugin, Plugin):
-        return PLAIN.checks(_PlainCase(plugin), expected)
+        return noise_checks(plugin, expected_failed_checks=expected_failed_checks)
+    for kind, registry in REGISTRIES.items():
+        if isinstance(plugin, registry.base):
+            catalogue = CATALOGUES[kind]
+            return catalogue.checks(catalogue.case(plugin), expected_failed_checks)
     raise TypeError(f"{plugin!r} is no plugin: give an instance, or a name such as 'operator:mask'")
 
 
@@ -249,7 +211,7 @@ def check_plugin(kind: str, name: str, hyper: Mapping[str, Any] | None = None) -
     """Run the checks of a registered plugin and return their outcomes; nothing is raised for them.
 
     Args:
-        kind: ``prior``, ``operator``, ``sampler``, ``dataset``, ``metric`` or ``figure``.
+        kind: one of `mempost.core.registry.KINDS`.
         name: the registered name.
         hyper: hyper-parameters; others come from defaults and from the fields' examples.
 

@@ -18,23 +18,22 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from mempost.core.errors import SpecError, nearest
-from mempost.core.registry import REGISTRIES
-
-KINDS = ("prior", "operator", "sampler", "dataset", "metric", "figure")
+from mempost.core.errors import SpecError
+from mempost.core.registry import REGISTRIES, kind_named
 
 
 def new_package(kind: str, name: str, folder: Path | str = ".") -> Path:
     """Write a package with one plugin and return its folder, ``folder / name``.
 
     Args:
-        kind: ``prior``, ``operator``, ``sampler``, ``dataset``, ``metric`` or ``figure``.
+        kind: one of `mempost.core.registry.KINDS`.
         name: the name that specs will use: lower-case letters, digits and underscores.
         folder: where the package's folder is made.
 
     Raises:
         SpecError: the kind or the name is not acceptable, or the folder exists.
     """
+    kind = kind_named(kind)
     _check(kind, name)
     target = Path(folder) / name
     if target.exists():
@@ -42,6 +41,7 @@ def new_package(kind: str, name: str, folder: Path | str = ".") -> Path:
     module, class_name = f"mempost_{name}", "".join(map(str.capitalize, name.split("_")))
     words = {
         "kind": kind,
+        "group": REGISTRIES[kind].group,
         "name": name,
         "module": module,
         "distribution": module.replace("_", "-"),
@@ -71,11 +71,6 @@ def _template(name: str) -> str:
 
 
 def _check(kind: str, name: str) -> None:
-    if kind not in KINDS:
-        raise SpecError(
-            f"no package can be made for a {kind!r}; allowed are {', '.join(KINDS)}."
-            + nearest(kind, KINDS)
-        )
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise SpecError(
             f"{name!r} cannot be a plugin's name; allowed are lower-case letters, digits and "

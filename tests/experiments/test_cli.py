@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from mempost.core.registry import BASES, REGISTRIES
+from mempost.core.registry import KINDS, REGISTRIES
 
 LOOK = """
 import sys
@@ -34,14 +34,14 @@ def test_looking_around_imports_nothing_heavy(arguments):
 def test_every_built_in_is_listed_with_its_summary(mempost):
     listed = mempost("list", plugins=False).stdout
     assert "broken" not in listed and "duplicate" not in listed
-    for kind in BASES:
+    for kind in KINDS:
         for name in REGISTRIES[kind].names:
             summary = REGISTRIES[kind].get(name).summary()
             assert summary and summary.endswith(".")
             assert f"{name} " in listed and summary in listed
 
 
-@pytest.mark.parametrize("kind", BASES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_built_in_is_described(kind):
     from mempost.experiments.describe import description
 

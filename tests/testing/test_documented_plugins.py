@@ -16,7 +16,7 @@ import yaml
 
 import mempost
 from mempost.core.denoised import Denoised
-from mempost.core.registry import BASES, REGISTRIES
+from mempost.core.registry import REGISTRIES
 from mempost.testing import check_plugin, operator_checks
 from mempost.testing.examples import gaussian_problem
 
@@ -72,7 +72,7 @@ def test_every_block_is_run_here():
     assert {language for language, _ in BLOCKS} == {"python", "yaml", "toml"}
     assert len(blocks("yaml")) == len(blocks("toml")) == 1
     groups = tomllib.loads(blocks("toml")[0])["project"]["entry-points"]
-    assert groups.keys() <= {f"mempost.{kind}s" for kind in BASES}
+    assert groups.keys() <= {registry.group for registry in REGISTRIES.values()}
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import tomllib
 import pytest
 
 from mempost.core.errors import SpecError
+from mempost.core.registry import KINDS
 from mempost.testing import new_package
-from mempost.testing.scaffold import KINDS
 
 
 def make_importable(package, site):
@@ -68,7 +68,7 @@ def test_packages_are_complete(tmp_path, kind):
     }
     project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
     assert project["entry-points"] == {
-        f"mempost.{kind}s": {"two_words": "mempost_two_words:TwoWords"}
+        f"mempost.{KINDS[kind].plural}": {"two_words": "mempost_two_words:TwoWords"}
     }
     for path in files:
         assert "$" not in (package / path).read_text()
@@ -77,7 +77,7 @@ def test_packages_are_complete(tmp_path, kind):
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        ("sampelr", "demo", "no package can be made for a 'sampelr'.*Did you mean 'sampler'"),
+        ("sampelr", "demo", "'sampelr' is not a kind.*Did you mean 'sampler'"),
         ("noise", "demo", "allowed are prior, operator, sampler, dataset, metric, figure"),
         ("metric", "moments", "a metric named 'moments' exists already, from mempost"),
         ("prior", "My-Prior", "'My-Prior' cannot be a plugin's name"),

@@ -14,8 +14,6 @@ from mempost.testing.checks.recipes import add_recipe_checks
 from mempost.testing.comparison import require, require_equal
 from mempost.testing.randomness import twice_under_global_seeds
 
-CHECKS: Catalogue[DatasetCase] = Catalogue("dataset")
-
 
 @dataclass(frozen=True, eq=False)
 class DatasetCase:
@@ -34,6 +32,9 @@ class DatasetCase:
 
     def load(self, seed: int = 0, dataset: Dataset | None = None) -> Data:
         return (dataset or self.plugin).load(Streams(seed, "data"))
+
+
+CHECKS: Catalogue[DatasetCase] = Catalogue("dataset", DatasetCase)
 
 
 add_recipe_checks(CHECKS)

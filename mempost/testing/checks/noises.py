@@ -23,8 +23,6 @@ from mempost.testing.comparison import (
 )
 from mempost.testing.randomness import twice_under_global_seeds
 
-CHECKS: Catalogue[NoiseCase] = Catalogue("noise")
-
 
 @dataclass(frozen=True, eq=False)
 class NoiseCase:
@@ -40,6 +38,9 @@ class NoiseCase:
         """Residuals of a few standard deviations, (batch, m)."""
         r = self.plugin.std * Streams(0, "noise").at().normal((batch, m, 2), dtype)
         return torch.view_as_complex(r) if self.plugin.complex else r[..., 0]
+
+
+CHECKS: Catalogue[NoiseCase] = Catalogue("noise", NoiseCase)
 
 
 @CHECKS.add()

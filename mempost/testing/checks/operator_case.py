@@ -15,8 +15,6 @@ from mempost.core.streams import Role, Streams
 from mempost.testing.check import Catalogue, CheckFailedError
 from mempost.testing.reference import DenseMixture
 
-CHECKS: Catalogue[OperatorCase] = Catalogue("operator")
-
 SHAPES: tuple[Shape, ...] = ((6,), (6, 7), (2, 6, 7), (2,), (1,))
 """Domains that are tried for operators that take models of any shape."""
 
@@ -97,6 +95,9 @@ class OperatorCase:
         y = self.operator(self.x)
         w = normal((*y.shape, 2), "metric")
         return torch.view_as_complex(w) if y.is_complex() else w[..., 0].to(y.dtype)
+
+
+CHECKS: Catalogue[OperatorCase] = Catalogue("operator", OperatorCase)
 
 
 def normal(shape: tuple[int, ...], role: Role) -> Tensor:

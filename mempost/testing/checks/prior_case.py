@@ -13,8 +13,6 @@ from mempost.core.prior import FittedPrior, Prior
 from mempost.core.streams import Streams
 from mempost.testing.check import Catalogue
 
-CHECKS: Catalogue[PriorCase] = Catalogue("prior")
-
 LEVELS = (NoiseLevel(1.0, 0.3), NoiseLevel(0.8, 0.6), NoiseLevel(0.2, 0.98))
 """One variance-exploding level and two variance-preserving ones."""
 
@@ -57,3 +55,6 @@ class PriorCase:
 
     def states(self, level: NoiseLevel, n: int = 6) -> Tensor:
         return self.pairs(level, n)[1]
+
+
+CHECKS: Catalogue[PriorCase] = Catalogue("prior", PriorCase)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from pydantic import ValidationError
@@ -59,3 +60,18 @@ def add_recipe_checks(catalogue: Catalogue[R]) -> None:
     """Put the checks of every plugin into a catalogue."""
     for function in (config_round_trip, hyperparameters_validated, described):
         catalogue.add()(function)
+
+
+@dataclass(frozen=True, eq=False)
+class PlainCase:
+    """A plugin of a kind that has no checks of its own."""
+
+    plugin: Plugin
+
+    @property
+    def tags(self) -> frozenset[str]:
+        return self.plugin.tags
+
+
+CHECKS: Catalogue[PlainCase] = Catalogue("metric or figure", PlainCase)
+add_recipe_checks(CHECKS)

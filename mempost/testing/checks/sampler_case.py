@@ -19,8 +19,6 @@ from mempost.core.streams import TILE, Streams
 from mempost.testing.check import Catalogue, CheckFailedError
 from mempost.testing.examples import FALLBACKS, PROBLEMS
 
-CHECKS: Catalogue[SamplerCase] = Catalogue("sampler")
-
 STREAMS = Streams(0, "sampling")
 """The streams of all runs that are compared."""
 
@@ -110,6 +108,9 @@ class SamplerCase:
         """One row a sample or a chain, (n, draws, d)."""
         values = samples.values
         return values.movedim(0, 1) if values.shape[0] == 1 else values
+
+
+CHECKS: Catalogue[SamplerCase] = Catalogue("sampler", SamplerCase)
 
 
 def converted(
