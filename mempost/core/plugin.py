@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from mempost.core.errors import nearest
+from mempost.core.publication import Publication
 
 TAGS: dict[str, str] = {
     "exact": "samples the posterior itself, up to Monte-Carlo error",
@@ -36,21 +37,6 @@ TAGS: dict[str, str] = {
     "log_density": "the density is available at every noise level",
     "random": "fitting or loading draws random numbers",
 }
-
-
-class Reference(NamedTuple):
-    """A publication: BibTeX key, authors ("A and B"), title, year and link."""
-
-    key: str
-    authors: str
-    title: str
-    year: int
-    url: str
-
-    def bibtex(self) -> str:
-        fields = {"author": self.authors, "title": self.title, "year": self.year, "url": self.url}
-        body = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
-        return f"@misc{{{self.key},\n{body}\n}}"
 
 
 class Recipe(BaseModel):
@@ -96,7 +82,7 @@ class Plugin(Recipe):
     """Base of every kind of plugin."""
 
     tags: ClassVar[frozenset[str]] = frozenset()
-    references: ClassVar[tuple[Reference, ...]] = ()
+    publications: ClassVar[tuple[Publication, ...]] = ()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from mempost.core.identity import plugins_in
-from mempost.core.plugin import Reference
+from mempost.core.publication import Publication
 from mempost.experiments.plan import Plan
-
-MEMPOST = Reference(
-    "siahkoohi2026memorization",
-    "Ali Siahkoohi and Davide Sabeddu",
-    "On the role of memorization in learned priors for geophysical inverse problems",
-    2026,
-    "https://arxiv.org/abs/2603.19629",
-)
+from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION as MEMPOST
 
 
-def references_of(plan: Plan) -> list[Reference]:
-    """References of all plugins that a plan uses, the study's subject first, each once."""
-    found = {MEMPOST.key: MEMPOST}
-    for point in plan.points:
-        spec = point.spec
-        parts = [spec.data, spec.prior, spec.operator, spec.observation, spec.metrics, spec.figures]
-        for plugin in plugins_in([*parts, spec.samplers]):
-            found |= {r.key: r for r in type(plugin).references}
-    return list(found.values())
+def publications_of(plan: Plan) -> list[Publication]:
+    """Publications of all plugins that a plan uses, the study's subject first, each once.
+
+    A plugin within another one (a sampler's proposal, a data set's inner one) is one of them.
+    """
+    plugins = [plugin for point in plan.points for plugin in plugins_in(point.spec)]
+    used = [p for plugin in plugins for p in type(plugin).publications]
+    return list(dict.fromkeys([MEMPOST, *used]))

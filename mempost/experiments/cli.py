@@ -103,7 +103,7 @@ def list_(
 def describe(
     name: Annotated[str, typer.Argument(help="A plugin.")], kind: KindOption = None
 ) -> None:
-    """Show a plugin's documentation, hyper-parameters, tags and references."""
+    """Show a plugin's documentation, hyper-parameters, tags and publications."""
     from mempost.experiments.describe import description
 
     for k in _kinds_of(name, kind):
@@ -161,15 +161,15 @@ def cite(
     what: Annotated[str, typer.Argument(metavar="SPEC|NAME", help="A spec, or a plugin.")],
 ) -> None:
     """Print the BibTeX entries behind a spec or a plugin."""
-    from mempost.experiments.cite import references_of
+    from mempost.experiments.cite import publications_of
     from mempost.experiments.run import load
 
     if Path(what).suffix in (".yaml", ".yml"):
-        references = references_of(load(what)[0])
+        publications = publications_of(load(what)[0])
     else:
         kinds = _kinds_of(what, None)
-        references = [r for k in kinds for r in REGISTRIES[k].get(what).references]
-    typer.echo("\n\n".join(r.bibtex() for r in references) or f"{what} names no publication")
+        publications = [p for k in kinds for p in REGISTRIES[k].get(what).publications]
+    typer.echo("\n\n".join(p.bibtex() for p in publications) or f"{what} names no publication")
 
 
 @app.command()

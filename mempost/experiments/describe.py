@@ -1,4 +1,4 @@
-"""What ``mempost describe NAME`` prints: documentation, hyper-parameters, tags, references."""
+"""What ``mempost describe NAME`` prints: documentation, hyper-parameters, tags, publications."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mempost.core.arrays import ArraySchema
+from mempost.core.fields import PLUGIN
 from mempost.core.plugin import TAGS
-from mempost.core.reference import PLUGIN
 from mempost.core.registry import REGISTRIES
 
 _BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
@@ -29,9 +29,9 @@ def description(kind: str, name: str) -> str:
     lines += ["", "tags:"] + [f"  {tag}: {TAGS[tag]}" for tag in sorted(cls.tags)]
     if not cls.tags:
         lines.append("  none")
-    if cls.references:
-        lines += ["", "references:"]
-        lines += [f"  {r.authors} ({r.year}). {r.title}. {r.url}" for r in cls.references]
+    if cls.publications:
+        lines += ["", "publications:"]
+        lines += [f"  {p.authors} ({p.year}). {p.title}. {p.url}" for p in cls.publications]
     return "\n".join(lines) + "\n"
 
 

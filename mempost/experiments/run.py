@@ -8,9 +8,9 @@ from typing import Any
 
 from mempost.core.arrays import FrozenArray
 from mempost.core.errors import SpecError
+from mempost.core.fields import PluginField
 from mempost.core.identity import versions
 from mempost.core.plugin import Plugin
-from mempost.core.reference import PluginField
 from mempost.core.registry import REGISTRIES
 from mempost.experiments.build import preflight
 from mempost.experiments.overrides import read_spec, set_path

@@ -24,12 +24,12 @@ from pydantic import (
 from mempost.core.arrays import Array
 from mempost.core.dataset import Dataset
 from mempost.core.errors import SpecError, nearest
+from mempost.core.fields import PluginField, kind_definitions, resolve_kinds
 from mempost.core.figure import Figure
 from mempost.core.metric import Metric
 from mempost.core.operator import ForwardOperator, compose
 from mempost.core.plugin import Recipe
 from mempost.core.prior import Prior
-from mempost.core.reference import PluginField, kind_definitions, resolve_kinds
 from mempost.core.sampler import PosteriorSampler
 from mempost.experiments.messages import spec_error
 

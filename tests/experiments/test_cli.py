@@ -50,7 +50,7 @@ def test_every_built_in_is_described(kind):
         text = description(kind, name)
         for field, info in cls.model_fields.items():
             assert f"  {info.alias or field}: " in text
-        assert all(reference.url in text for reference in cls.references)
+        assert all(publication.url in text for publication in cls.publications)
 
 
 def test_the_schema_accepts_shipped_specs_and_refuses_wrong_ones(mempost, tmp_path):

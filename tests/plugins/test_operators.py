@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from mempost.core.coordinates import Coordinates
 from mempost.core.errors import PluginError, ShapeError
+from mempost.core.fields import PluginField
 from mempost.core.operator import ForwardOperator
-from mempost.core.reference import PluginField
 from mempost.plugins.operators.blur import Blur
 from mempost.plugins.operators.identity import Identity
 from mempost.plugins.operators.linear import Linear

@@ -10,7 +10,7 @@ import yaml
 
 from mempost import __version__
 from mempost.core.identity import versions
-from mempost.experiments.cite import references_of
+from mempost.experiments.cite import publications_of
 from mempost.experiments.report.tables import cell
 from mempost.experiments.study import Study
 
@@ -58,7 +58,7 @@ def contents(study: Study) -> dict[str, Any]:
         "versions": versions([spec.data, spec.prior, spec.operator, list(spec.samplers.values())]),
         "hardware": next((p["hardware"] for p in provenances if p), {}),
         "costs": _costs(study, provenances),
-        "references": references_of(study.plan),
+        "publications": publications_of(study.plan),
     }
 
 

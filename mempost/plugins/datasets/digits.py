@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mempost.core.dataset import Data, Dataset
 from mempost.core.errors import PluginError, SpecError
-from mempost.core.plugin import Reference
 from mempost.core.streams import Streams
+from mempost.plugins.bibliography import ALPAYDIN_1998_DIGITS
 
 N_IMAGES = 1797
 N_RESERVED = 397
@@ -32,15 +32,7 @@ class Digits(Dataset):
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"random"})
-    references = (
-        Reference(
-            "alpaydin1998digits",
-            "Alpaydin, Ethem and Kaynak, Cenk",
-            "Optical recognition of handwritten digits",
-            1998,
-            "https://doi.org/10.24432/C50P49",
-        ),
-    )
+    publications = (ALPAYDIN_1998_DIGITS,)
     n_train: int = Field(50, ge=1, le=N_IMAGES - N_RESERVED)
     n_held_out: int = Field(200, ge=0, le=N_RESERVED)
     classes: tuple[Annotated[int, Field(ge=0, le=9)], ...] | None = Field(

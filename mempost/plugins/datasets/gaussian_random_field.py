@@ -31,24 +31,16 @@ from pydantic import Field, NonNegativeInt, model_validator
 from torch import Tensor
 
 from mempost.core.dataset import Data
-from mempost.core.plugin import Reference
+from mempost.core.publication import Publication
 from mempost.core.streams import TILE, Stream, Streams
+from mempost.plugins.bibliography import LI_2021_FOURIER
 from mempost.plugins.datasets.independent import IndependentDraws
 
 
 class GaussianRandomField(IndependentDraws):
     """Smooth random fields on a periodic n x n grid, such as squared slowness in s^2/km^2."""
 
-    references: ClassVar[tuple[Reference, ...]] = (
-        Reference(
-            "li2021fourier",
-            "Li, Zongyi and Kovachki, Nikola and Azizzadenesheli, Kamyar and Liu, Burigede and "
-            "Bhattacharya, Kaushik and Stuart, Andrew and Anandkumar, Anima",
-            "Fourier neural operator for parametric partial differential equations",
-            2021,
-            "https://arxiv.org/abs/2010.08895",
-        ),
-    )
+    publications: ClassVar[tuple[Publication, ...]] = (LI_2021_FOURIER,)
     n: int = Field(64, ge=2, le=4096, multiple_of=2, description="grid points a side")
     alpha: float = Field(3.0, gt=0, description="smoothness")
     tau: float = Field(5.0, gt=0, description="inverse correlation length")

@@ -14,8 +14,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mempost.core.dataset import Data, Dataset
+from mempost.core.fields import PluginField
 from mempost.core.operator import ForwardOperator
-from mempost.core.reference import PluginField
 from mempost.core.streams import Streams
 
 

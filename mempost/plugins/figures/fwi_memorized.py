@@ -12,10 +12,10 @@ from torch import Tensor
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure
 from mempost.core.result import Result
+from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 from mempost.plugins.figures import style, waves
 from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour
 from mempost.plugins.metrics.pairwise import nearest_distances
-from mempost.plugins.references import SIAHKOOHI_2026
 from mempost.plugins.wave_models import WaveModels
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class FWIMemorized(Figure):
     when there are few examples: read it together with ``ratio_distributions``.
     """
 
-    references = (SIAHKOOHI_2026,)
+    publications = (SIAHKOOHI_2026_MEMORIZATION,)
 
     pairs: int = Field(3, ge=1, le=4, description="shown of every result")
     k: int = Field(50, ge=2, description="neighbours in r, at most N")

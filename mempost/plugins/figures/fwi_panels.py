@@ -13,6 +13,7 @@ from torch import Tensor
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure
 from mempost.core.result import Result
+from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 from mempost.plugins.figures import style, waves
 from mempost.plugins.metrics.calibration_curve import (
     SpreadAndError,
@@ -20,7 +21,6 @@ from mempost.plugins.metrics.calibration_curve import (
     velocity_moments,
 )
 from mempost.plugins.metrics.traced_misfit import traced_misfit
-from mempost.plugins.references import SIAHKOOHI_2026
 from mempost.plugins.wave_models import WaveModels
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class FWIPanels(Figure):
     equal counts, of nodes and of coefficients, against the line where error equals spread.
     """
 
-    references = (SIAHKOOHI_2026,)
+    publications = (SIAHKOOHI_2026_MEMORIZATION,)
 
     particles: int = Field(4, ge=1, description="whose misfit is averaged")
     pixel_bins: int = Field(30, ge=1, description="of equal counts")

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
+from mempost.plugins.bibliography import SAILYNOJA_2022_GRAPHICAL
 from mempost.plugins.figures import style
 from mempost.plugins.metrics.quantities import Quantities, Ranks
 from mempost.plugins.metrics.ranks import folded
@@ -33,16 +33,7 @@ class RankECDF(Figure):
     of the metric `sbc` with the same ``quantities``.
     """
 
-    references = (
-        Reference(
-            "sailynoja2022graphical",
-            'S{\\"a}ilynoja, Teemu and B{\\"u}rkner, Paul-Christian and Vehtari, Aki',
-            "Graphical test for discrete uniformity and its applications in goodness-of-fit "
-            "evaluation and multiple sample comparison",
-            2022,
-            "https://doi.org/10.1007/s11222-022-10090-6",
-        ),
-    )
+    publications = (SAILYNOJA_2022_GRAPHICAL,)
 
     quantities: Quantities = Field(default_factory=Quantities)
     every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")

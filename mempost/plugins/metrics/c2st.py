@@ -24,8 +24,8 @@ from torch import Tensor
 
 from mempost.core.errors import PluginError
 from mempost.core.metric import Metric
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
+from mempost.plugins.bibliography import LOPEZPAZ_2017_REVISITING
 from mempost.plugins.metrics import bootstrap
 from mempost.plugins.metrics.thinning import thin, thin_rows
 
@@ -45,15 +45,7 @@ class ClassifierTwoSampleTest(Metric):
     Needs ``pip install mempost[c2st]``.
     """
 
-    references = (
-        Reference(
-            "lopezpaz2017revisiting",
-            "Lopez-Paz, David and Oquab, Maxime",
-            "Revisiting Classifier Two-Sample Tests",
-            2017,
-            "https://arxiv.org/abs/1610.06545",
-        ),
-    )
+    publications = (LOPEZPAZ_2017_REVISITING,)
 
     reference: str = "exact"
     draws: int = Field(1000, ge=20, description="draws of each kind at most, evenly thinned")

@@ -14,7 +14,7 @@ import math
 
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.references import SIAHKOOHI_2026
+from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 
 
 class DominanceBandwidth(Metric):
@@ -24,7 +24,7 @@ class DominanceBandwidth(Metric):
     or fewer than two distinct training points.
     """
 
-    references = (SIAHKOOHI_2026,)
+    publications = (SIAHKOOHI_2026_MEMORIZATION,)
 
     def evaluate(self, result: Result) -> dict[str, float]:
         if result.data is None or result.problem.dimension != 1:

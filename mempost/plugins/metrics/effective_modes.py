@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 
 from mempost.core.metric import Metric
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
+from mempost.plugins.bibliography import HILL_1973_DIVERSITY
 from mempost.plugins.metrics.masses import component_masses
 
 
@@ -22,15 +22,7 @@ class EffectiveModes(Metric):
     Columns ``effective_modes`` and ``max_mass``. Needs a mixture prior.
     """
 
-    references = (
-        Reference(
-            "hill1973diversity",
-            "Hill, M. O.",
-            "Diversity and evenness: a unifying notation and its consequences",
-            1973,
-            "https://doi.org/10.2307/1934352",
-        ),
-    )
+    publications = (HILL_1973_DIVERSITY,)
 
     def evaluate(self, result: Result) -> dict[str, float]:
         masses = component_masses(result)

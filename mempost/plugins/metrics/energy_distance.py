@@ -7,8 +7,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from mempost.core.plugin import Reference
 from mempost.core.streams import Stream
+from mempost.plugins.bibliography import SZEKELY_2013_ENERGY
 from mempost.plugins.metrics import distances
 from mempost.plugins.metrics.distance_to_exact import DistanceToExact
 
@@ -21,15 +21,7 @@ class EnergyDistance(DistanceToExact):
 
     column: ClassVar[str] = "energy_distance"
     squared: ClassVar[bool] = True
-    references = (
-        Reference(
-            "szekely2013energy",
-            "Sz{\\'e}kely, G{\\'a}bor J. and Rizzo, Maria L.",
-            "Energy statistics: A class of statistics based on distances",
-            2013,
-            "https://doi.org/10.1016/j.jspi.2013.03.018",
-        ),
-    )
+    publications = (SZEKELY_2013_ENERGY,)
 
     def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> distances.Statistic:
         return distances.squared_energy_distance

@@ -22,11 +22,11 @@ from pydantic import Field
 from mempost.core.metric import Metric
 from mempost.core.mixture import MixturePrior
 from mempost.core.result import Result
+from mempost.plugins.bibliography import BURNS_2026_LENS
 from mempost.plugins.metrics.lens_verdict import Thresholds, sentence
 from mempost.plugins.metrics.masses import component_masses
 from mempost.plugins.metrics.pairwise import nearest_distances
 from mempost.plugins.metrics.particle_law import particle_laws
-from mempost.plugins.references import BURNS_2026
 
 
 class FiniteSampleLens(Metric):
@@ -39,7 +39,7 @@ class FiniteSampleLens(Metric):
     form.
     """
 
-    references = (BURNS_2026,)
+    publications = (BURNS_2026_LENS,)
 
     reference: str = "exact"
     times: tuple[float, ...] | None = Field(

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from mempost.core.metric import Metric
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
+from mempost.plugins.bibliography import VEHTARI_2024_PARETO, ZHANG_2009_EFFICIENT
 from mempost.plugins.metrics.pareto import dependable_shape, pareto_shape
 from mempost.plugins.samplers.weights import effective_sample_size, log_mean
 
@@ -36,22 +36,7 @@ class ImportanceDiagnostics(Metric):
     in closed form.
     """
 
-    references = (
-        Reference(
-            "vehtari2024pareto",
-            "Aki Vehtari and Daniel Simpson and Andrew Gelman and Yuling Yao and Jonah Gabry",
-            "Pareto smoothed importance sampling",
-            2024,
-            "https://jmlr.org/papers/v25/19-556.html",
-        ),
-        Reference(
-            "zhang2009efficient",
-            "Jin Zhang and Michael A. Stephens",
-            "A new and efficient estimation method for the generalized Pareto distribution",
-            2009,
-            "https://doi.org/10.1198/tech.2009.08017",
-        ),
-    )
+    publications = (VEHTARI_2024_PARETO, ZHANG_2009_EFFICIENT)
 
     def evaluate(self, result: Result) -> dict[str, float]:
         exact = getattr(result.posterior, "log_evidence", None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from mempost.core.metric import Metric
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
+from mempost.plugins.bibliography import VEHTARI_2021_RANK
 from mempost.plugins.metrics import diagnostics
 
 
@@ -19,17 +19,7 @@ class MCMCDiagnostics(Metric):
     different data.
     """
 
-    references = (
-        Reference(
-            "vehtari2021rank",
-            "Vehtari, Aki and Gelman, Andrew and Simpson, Daniel and Carpenter, Bob and "
-            'B{\\"u}rkner, Paul-Christian',
-            "Rank-normalization, folding, and localization: An improved R-hat for assessing "
-            "convergence of MCMC",
-            2021,
-            "https://doi.org/10.1214/20-BA1221",
-        ),
-    )
+    publications = (VEHTARI_2021_RANK,)
 
     def evaluate(self, result: Result) -> dict[str, float]:
         samples = result.samples

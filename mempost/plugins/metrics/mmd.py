@@ -8,8 +8,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.plugin import Reference
 from mempost.core.streams import Stream
+from mempost.plugins.bibliography import GRETTON_2012_KERNEL
 from mempost.plugins.metrics import distances
 from mempost.plugins.metrics.distance_to_exact import DistanceToExact
 
@@ -23,16 +23,7 @@ class MaximumMeanDiscrepancy(DistanceToExact):
 
     column: ClassVar[str] = "mmd"
     squared: ClassVar[bool] = True
-    references = (
-        Reference(
-            "gretton2012kernel",
-            "Gretton, Arthur and Borgwardt, Karsten M. and Rasch, Malte J. and "
-            'Sch{\\"o}lkopf, Bernhard and Smola, Alexander',
-            "A Kernel Two-Sample Test",
-            2012,
-            "https://jmlr.org/papers/v13/gretton12a.html",
-        ),
-    )
+    publications = (GRETTON_2012_KERNEL,)
 
     bandwidth: float | None = Field(
         None, gt=0, description="of the kernel; null: median distance of the exact draws"

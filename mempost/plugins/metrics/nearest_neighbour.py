@@ -25,8 +25,12 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.metric import Metric
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
+from mempost.plugins.bibliography import (
+    COHEN_1960_COEFFICIENT,
+    GU_2025_MEMORIZATION,
+    YOON_2023_DIFFUSION,
+)
 from mempost.plugins.metrics import bootstrap
 from mempost.plugins.metrics.coordinates import CoordinateSystem, in_coordinates
 from mempost.plugins.metrics.pairwise import nearest_distances
@@ -54,30 +58,7 @@ class NearestNeighbour(Metric):
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(1000, ge=10)
 
-    references = (
-        Reference(
-            "yoon2023diffusion",
-            "Yoon, TaeHo and Choi, Joo Young and Kwon, Sehyun and Ryu, Ernest K.",
-            "Diffusion Probabilistic Models Generalize when They Fail to Memorize",
-            2023,
-            "https://openreview.net/forum?id=shciCbSk9h",
-        ),
-        Reference(
-            "gu2025memorization",
-            "Gu, Xiangming and Du, Chao and Pang, Tianyu and Li, Chongxuan and Lin, Min and "
-            "Wang, Ye",
-            "On Memorization in Diffusion Models",
-            2025,
-            "https://arxiv.org/abs/2310.02664",
-        ),
-        Reference(
-            "cohen1960coefficient",
-            "Cohen, Jacob",
-            "A Coefficient of Agreement for Nominal Scales",
-            1960,
-            "https://doi.org/10.1177/001316446002000104",
-        ),
-    )
+    publications = (YOON_2023_DIFFUSION, GU_2025_MEMORIZATION, COHEN_1960_COEFFICIENT)
 
     def evaluate(self, result: Result) -> dict[str, float]:
         if result.data is None:

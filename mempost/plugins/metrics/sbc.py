@@ -31,8 +31,8 @@ import torch
 from pydantic import Field
 
 from mempost.core.metric import Metric
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
+from mempost.plugins.bibliography import MODRAK_2023_SIMULATION, TALTS_2018_VALIDATING
 from mempost.plugins.metrics.calibration_verdict import by_point, words
 from mempost.plugins.metrics.quantities import Quantities
 from mempost.plugins.metrics.ranks import folded
@@ -47,25 +47,7 @@ class SimulationBasedCalibration(Metric):
     calibration runs with truths from the prior and draws that are independent given the data.
     """
 
-    references = (
-        Reference(
-            "talts2018validating",
-            "Talts, Sean and Betancourt, Michael and Simpson, Daniel and Vehtari, Aki and "
-            "Gelman, Andrew",
-            "Validating Bayesian Inference Algorithms with Simulation-Based Calibration",
-            2018,
-            "https://arxiv.org/abs/1804.06788",
-        ),
-        Reference(
-            "modrak2023simulation",
-            "Modr{\\'a}k, Martin and Moon, Angie H. and Kim, Shinyoung and B{\\\"u}rkner, Paul and "
-            "Huurre, Niko and Faltejskov{\\'a}, Kate{\\v r}ina and Gelman, Andrew and Vehtari, Aki",
-            "Simulation-Based Calibration Checking for Bayesian Computation: The Choice of Test "
-            "Quantities Shapes Sensitivity",
-            2023,
-            "https://doi.org/10.1214/23-BA1404",
-        ),
-    )
+    publications = (TALTS_2018_VALIDATING, MODRAK_2023_SIMULATION)
 
     quantities: Quantities = Field(default_factory=Quantities)
     every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.plugin import Reference
 from mempost.core.streams import Stream
+from mempost.plugins.bibliography import BONNEEL_2015_SLICED
 from mempost.plugins.metrics import distances
 from mempost.plugins.metrics.distance_to_exact import DistanceToExact
 
@@ -21,15 +21,7 @@ class SlicedWasserstein(DistanceToExact):
     """
 
     column: ClassVar[str] = "sliced_wasserstein"
-    references = (
-        Reference(
-            "bonneel2015sliced",
-            "Bonneel, Nicolas and Rabin, Julien and Peyr{\\'e}, Gabriel and Pfister, Hanspeter",
-            "Sliced and Radon Wasserstein Barycenters of Measures",
-            2015,
-            "https://doi.org/10.1007/s10851-014-0506-3",
-        ),
-    )
+    publications = (BONNEEL_2015_SLICED,)
 
     directions: int = Field(64, ge=1)
 

@@ -28,8 +28,8 @@ from scipy.stats import kstest
 from torch import Tensor
 
 from mempost.core.metric import Metric
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
+from mempost.plugins.bibliography import LEMOS_2023_SAMPLING
 from mempost.plugins.metrics import bootstrap, ranks
 from mempost.plugins.metrics.calibration_verdict import by_point, number
 
@@ -43,15 +43,7 @@ class TARP(Metric):
     with truths from the prior and draws that are independent given the data.
     """
 
-    references = (
-        Reference(
-            "lemos2023sampling",
-            "Lemos, Pablo and Coogan, Adam and Hezaveh, Yashar and Perreault-Levasseur, Laurence",
-            "Sampling-Based Accuracy Testing of Posterior Estimators for General Inference",
-            2023,
-            "https://arxiv.org/abs/2302.03026",
-        ),
-    )
+    publications = (LEMOS_2023_SAMPLING,)
 
     every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")
     confidence: float = Field(0.95, gt=0, lt=1)

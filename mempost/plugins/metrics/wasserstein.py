@@ -22,9 +22,9 @@ from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from mempost.core.plugin import Reference
 from mempost.core.result import Result
 from mempost.core.streams import Stream
+from mempost.plugins.bibliography import VILLANI_2009_OPTIMAL
 from mempost.plugins.metrics.distance_to_exact import DistanceToExact
 from mempost.plugins.metrics.distances import Statistic
 from mempost.plugins.metrics.pairwise import squared_distances
@@ -38,15 +38,7 @@ class Wasserstein(DistanceToExact):
     """
 
     column: ClassVar[str] = "wasserstein"
-    references = (
-        Reference(
-            "villani2009optimal",
-            "Villani, C{\\'e}dric",
-            "Optimal Transport: Old and New",
-            2009,
-            "https://doi.org/10.1007/978-3-540-71050-9",
-        ),
-    )
+    publications = (VILLANI_2009_OPTIMAL,)
 
     order: Literal[1, 2] = 1
     draws: int = Field(500, ge=2, description="draws compared at most; time grows as their cube")

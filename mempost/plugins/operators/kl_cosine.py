@@ -29,7 +29,8 @@ from torch import Tensor
 
 from mempost.core.errors import ShapeError
 from mempost.core.operator import ForwardOperator, Shape
-from mempost.core.plugin import Reference
+from mempost.core.publication import Publication
+from mempost.plugins.bibliography import DASHTI_2017_BAYESIAN
 from mempost.plugins.operators.tables import table
 
 Count = Annotated[int, Field(ge=1)]
@@ -44,15 +45,7 @@ class KLCosine(ForwardOperator):
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"linear"})
-    references: ClassVar[tuple[Reference, ...]] = (
-        Reference(
-            "dashti2017bayesian",
-            "Dashti, Masoumeh and Stuart, Andrew M.",
-            "The Bayesian Approach to Inverse Problems",
-            2017,
-            "https://doi.org/10.1007/978-3-319-12385-1_7",
-        ),
-    )
+    publications: ClassVar[tuple[Publication, ...]] = (DASHTI_2017_BAYESIAN,)
     shape: tuple[Count, Count] = Field((50, 50), description="nodes (n_1, n_2)", examples=[(12, 9)])
     modes: tuple[Count, Count] = Field(
         (10, 10), description="cosines along each axis", examples=[(4, 3)]

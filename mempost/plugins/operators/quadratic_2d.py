@@ -12,13 +12,13 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.operator import ForwardOperator, Shape
-from mempost.plugins.references import SIAHKOOHI_2026
+from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 
 
 class Quadratic2D(ForwardOperator):
     """The quadratic map F(x1, x2) = (x1 + a x1 x2, x2 + b x1^2)."""
 
-    references = (SIAHKOOHI_2026,)
+    publications = (SIAHKOOHI_2026_MEMORIZATION,)
     a: float = Field(0.3, description="coefficient of x1 x2 in the first component")
     b: float = Field(0.2, description="coefficient of x1^2 in the second component")
 

@@ -18,12 +18,12 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.errors import PluginError
-from mempost.core.plugin import Reference
 from mempost.core.prior import FittedPrior, Prior
 from mempost.core.progress import Progress
+from mempost.core.publication import Publication
 from mempost.core.streams import Streams
+from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 from mempost.plugins.priors.kernel_mixture import KernelMixture
-from mempost.plugins.references import SIAHKOOHI_2026
 
 
 class EmpiricalGMM(Prior):
@@ -34,7 +34,7 @@ class EmpiricalGMM(Prior):
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"closed_form", "log_density"})
-    references: ClassVar[tuple[Reference, ...]] = (SIAHKOOHI_2026,)
+    publications: ClassVar[tuple[Publication, ...]] = (SIAHKOOHI_2026_MEMORIZATION,)
     fitted_class: ClassVar[type[FittedPrior]] = KernelMixture
 
     bandwidth: float = Field(0.1, ge=0, description="h, in the prior's coordinates; 0 for atoms")

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from mempost.core.errors import PluginError
 from mempost.core.keeping import content_hash
-from mempost.core.plugin import Reference
 from mempost.core.prior import FittedPrior, Prior
 from mempost.core.progress import Progress
+from mempost.core.publication import Publication
 from mempost.core.streams import Streams
+from mempost.plugins.bibliography import HO_2020_DENOISING, KARRAS_2022_EDM, VINCENT_2011_CONNECTION
 from mempost.plugins.priors.score_matching.denoiser import Denoiser, scales_of
 from mempost.plugins.priors.score_matching.fitted import FittedScore
 from mempost.plugins.priors.score_matching.settings import TrainingSettings
@@ -39,28 +40,10 @@ class LearnedScore(TrainingSettings, Prior):
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"random"})
-    references: ClassVar[tuple[Reference, ...]] = (
-        Reference(
-            "vincent2011connection",
-            "Pascal Vincent",
-            "A connection between score matching and denoising autoencoders",
-            2011,
-            "https://doi.org/10.1162/NECO_a_00142",
-        ),
-        Reference(
-            "ho2020denoising",
-            "Jonathan Ho and Ajay Jain and Pieter Abbeel",
-            "Denoising diffusion probabilistic models",
-            2020,
-            "https://arxiv.org/abs/2006.11239",
-        ),
-        Reference(
-            "karras2022edm",
-            "Tero Karras and Miika Aittala and Timo Aila and Samuli Laine",
-            "Elucidating the design space of diffusion-based generative models",
-            2022,
-            "https://arxiv.org/abs/2206.00364",
-        ),
+    publications: ClassVar[tuple[Publication, ...]] = (
+        VINCENT_2011_CONNECTION,
+        HO_2020_DENOISING,
+        KARRAS_2022_EDM,
     )
     fitted_class: ClassVar[type[FittedPrior]] = FittedScore
 

@@ -29,10 +29,10 @@ from pydantic import Field, model_validator
 
 from mempost.core.iterative import IterativeSampler, SamplerState
 from mempost.core.noise import NoiseLevel
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.schedule import NoiseSchedule, Schedule, VarianceExploding
 from mempost.core.streams import Stream
+from mempost.plugins.bibliography import JALAL_2021_MRI, SONG_2019_NCSN
 from mempost.plugins.samplers.markov_chain import score_gradient
 
 
@@ -45,23 +45,7 @@ class AnnealedLangevin(IterativeSampler):
     """
 
     tags = frozenset({"uses_noise_level", "needs_gradient"})
-    references = (
-        Reference(
-            "song2019ncsn",
-            "Yang Song and Stefano Ermon",
-            "Generative modeling by estimating gradients of the data distribution",
-            2019,
-            "https://arxiv.org/abs/1907.05600",
-        ),
-        Reference(
-            "jalal2021mri",
-            "Ajil Jalal and Marius Arvinte and Giannis Daras and Eric Price and "
-            "Alexandros G. Dimakis and Jonathan I. Tamir",
-            "Robust compressed sensing MRI with deep generative priors",
-            2021,
-            "https://arxiv.org/abs/2108.01368",
-        ),
-    )
+    publications = (SONG_2019_NCSN, JALAL_2021_MRI)
 
     schedule: Schedule = Field(default_factory=lambda: VarianceExploding(sigma_max=10.0))
     levels: int = Field(20, ge=2, description="noise levels, equally spaced in time")

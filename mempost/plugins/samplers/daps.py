@@ -23,10 +23,10 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.noise import NoiseLevel
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Step
 from mempost.core.streams import Stream
+from mempost.plugins.bibliography import ZHANG_2024_DAPS
 from mempost.plugins.samplers.dps_rules import misfit_ascent
 from mempost.plugins.samplers.renoising import RenoisingSampler
 
@@ -40,16 +40,7 @@ class DAPS(RenoisingSampler):
     """
 
     tags = frozenset({"needs_gradient", "uses_noise_level"})
-    references = (
-        Reference(
-            "zhang2024daps",
-            "Bingliang Zhang and Wenda Chu and Julius Berner and Chenlin Meng and "
-            "Anima Anandkumar and Yang Song",
-            "Improving diffusion inverse problem solving with decoupled noise annealing",
-            2024,
-            "https://arxiv.org/abs/2407.01521",
-        ),
-    )
+    publications = (ZHANG_2024_DAPS,)
 
     ode_steps: int = Field(1, ge=1, description="of the flow to xhat; 1 is the denoised mean")
     langevin_steps: int = Field(20, ge=1)

@@ -25,10 +25,10 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.iterative import SamplerState
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import ReverseSampler, Step
 from mempost.core.streams import Stream
+from mempost.plugins.bibliography import KAWAR_2022_DDRM
 from mempost.plugins.samplers.linear_model import Spectrum, linear_model, require_linear
 
 
@@ -42,15 +42,7 @@ class DDRM(ReverseSampler):
     """
 
     tags = frozenset({"linear", "needs_gradient", "uses_noise_level"})
-    references = (
-        Reference(
-            "kawar2022ddrm",
-            "Bahjat Kawar and Michael Elad and Stefano Ermon and Jiaming Song",
-            "Denoising diffusion restoration models",
-            2022,
-            "https://arxiv.org/abs/2201.11793",
-        ),
-    )
+    publications = (KAWAR_2022_DDRM,)
 
     method: Literal["ddim"] = "ddim"
     eta: float = Field(0.85, ge=0, le=1, description="share of new noise where data are weak")

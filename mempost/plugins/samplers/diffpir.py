@@ -22,10 +22,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Step
 from mempost.core.streams import Stream
+from mempost.plugins.bibliography import ZHU_2023_DIFFPIR
 from mempost.plugins.samplers.linear_model import linear_model, require_linear
 from mempost.plugins.samplers.renoising import RenoisingSampler
 
@@ -40,16 +40,7 @@ class DiffPIR(RenoisingSampler):
     """
 
     tags = frozenset({"linear", "needs_gradient", "uses_noise_level"})
-    references = (
-        Reference(
-            "zhu2023diffpir",
-            "Yuanzhi Zhu and Kai Zhang and Jingyun Liang and Jiezhang Cao and Bihan Wen and "
-            "Radu Timofte and Luc Van Gool",
-            "Denoising diffusion models for plug-and-play image restoration",
-            2023,
-            "https://arxiv.org/abs/2305.08995",
-        ),
-    )
+    publications = (ZHU_2023_DIFFPIR,)
 
     eta: float = Field(
         0.5, ge=0, le=1, description="share of new noise, the root of the paper's zeta"

@@ -13,9 +13,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from mempost.core.fields import PluginField
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
-from mempost.core.reference import PluginField
 from mempost.core.sampler import ExactSampler, PosteriorSampler, Samples
 from mempost.core.streams import Streams
 

@@ -15,12 +15,15 @@ from jaxtyping import Float
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler, Step
 from mempost.core.streams import Stream
 from mempost.core.variants import by_name
-from mempost.plugins.references import BURNS_2026, SIAHKOOHI_2026
+from mempost.plugins.bibliography import (
+    BURNS_2026_LENS,
+    CHUNG_2023_DPS,
+    SIAHKOOHI_2026_MEMORIZATION,
+)
 from mempost.plugins.samplers.dps_rules import Gaussian, ResidualNorm
 from mempost.plugins.samplers.unit_gradient import UnitGradient
 
@@ -46,18 +49,7 @@ class DPS(ReverseSampler):
     """
 
     tags = frozenset({"uses_noise_level", "needs_gradient"})
-    references = (
-        Reference(
-            "chung2023dps",
-            "Hyungjin Chung and Jeongsol Kim and Michael T. Mccann and Marc L. Klasky and "
-            "Jong Chul Ye",
-            "Diffusion posterior sampling for general noisy inverse problems",
-            2023,
-            "https://arxiv.org/abs/2209.14687",
-        ),
-        BURNS_2026,
-        SIAHKOOHI_2026,
-    )
+    publications = (CHUNG_2023_DPS, BURNS_2026_LENS, SIAHKOOHI_2026_MEMORIZATION)
 
     rule: Rule = Field(default_factory=Gaussian, description="how the data guide the samples")
 

@@ -24,11 +24,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
+from mempost.core.publication import Publication
 from mempost.core.sampler import ExactSampler
-from mempost.plugins.references import SIAHKOOHI_2026
+from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION, SORENSON_1971_RECURSIVE
 from mempost.plugins.samplers.component_updates import linearisations_of, mixture_of
 from mempost.plugins.samplers.linearised_mixture import LinearisedMixture
 from mempost.plugins.samplers.map_points import MapSearch
@@ -43,15 +43,9 @@ class ExactLGM(ExactSampler):
     tags: ClassVar[frozenset[str]] = frozenset(
         {"closed_form", "needs_gradient", "uses_noise_level"}
     )
-    references: ClassVar[tuple[Reference, ...]] = (
-        SIAHKOOHI_2026,
-        Reference(
-            "sorenson1971recursive",
-            "Sorenson, Harold W. and Alspach, Daniel L.",
-            "Recursive Bayesian estimation using Gaussian sums",
-            1971,
-            "https://doi.org/10.1016/0005-1098(71)90097-5",
-        ),
+    publications: ClassVar[tuple[Publication, ...]] = (
+        SIAHKOOHI_2026_MEMORIZATION,
+        SORENSON_1971_RECURSIVE,
     )
 
     log_determinant: bool = Field(

@@ -31,8 +31,8 @@ from mempost.core.problem import InverseProblem
 from mempost.core.reverse import ReverseSampler
 from mempost.core.sampler import require_finite
 from mempost.core.streams import Streams
+from mempost.plugins.bibliography import BURNS_2026_LENS
 from mempost.plugins.priors.kernel_mixture import KernelMixture
-from mempost.plugins.references import BURNS_2026
 
 _ROWS = 256
 
@@ -47,7 +47,7 @@ class FiniteSample(ReverseSampler):
     """
 
     tags = frozenset({"uses_noise_level"})
-    references = (BURNS_2026,)
+    publications = (BURNS_2026_LENS,)
 
     atoms: int | None = Field(
         None, ge=1, description="draws of the prior to use; null: the training examples"

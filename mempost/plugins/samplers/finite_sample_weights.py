@@ -17,10 +17,10 @@ import torch
 
 from mempost.core.errors import PluginError
 from mempost.core.mixture import MixturePrior
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
+from mempost.core.publication import Publication
 from mempost.core.sampler import ExactSampler, require_finite
-from mempost.plugins.references import BURNS_2026
+from mempost.plugins.bibliography import BURNS_2026_LENS
 from mempost.plugins.samplers.discrete_posterior import DiscretePosterior
 
 _ROWS = 256
@@ -33,7 +33,7 @@ class FiniteSampleWeights(ExactSampler):
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"closed_form", "uses_noise_level"})
-    references: ClassVar[tuple[Reference, ...]] = (BURNS_2026,)
+    publications: ClassVar[tuple[Publication, ...]] = (BURNS_2026_LENS,)
 
     def check(self, problem: InverseProblem) -> None:
         self._prior(problem)

@@ -29,7 +29,7 @@ from mempost.core.autodiff import Product, value_and_products
 from mempost.core.conjugate_gradient import solve_update
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler
-from mempost.plugins.references import BOYS_2023, ROZET_2024, SONG_2023
+from mempost.plugins.bibliography import BOYS_2023_TMPD, ROZET_2024_MMPS, SONG_2023_PIGDM
 
 
 class GaussNewtonDPS(ReverseSampler):
@@ -44,11 +44,7 @@ class GaussNewtonDPS(ReverseSampler):
     """
 
     tags = frozenset({"uses_noise_level", "needs_gradient"})
-    references = (
-        BOYS_2023,
-        ROZET_2024,
-        SONG_2023,
-    )
+    publications = (BOYS_2023_TMPD, ROZET_2024_MMPS, SONG_2023_PIGDM)
 
     covariance: Literal["denoiser", "isotropic"] = Field(
         "denoiser",

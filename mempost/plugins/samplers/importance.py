@@ -19,15 +19,16 @@ import torch
 from pydantic import Field
 
 from mempost.core.errors import PluginError
+from mempost.core.fields import PluginField
 from mempost.core.posterior import Posterior
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
-from mempost.core.reference import PluginField
 from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler, require_finite
 from mempost.core.streams import TILE, Streams
+from mempost.plugins.bibliography import CHOPIN_2020_SMC
 from mempost.plugins.samplers.exact_lgm import ExactLGM
 from mempost.plugins.samplers.markov_chain import require_density
-from mempost.plugins.samplers.weights import SEQUENTIAL_MONTE_CARLO, systematic
+from mempost.plugins.samplers.weights import systematic
 
 
 class Importance(TiledSampler):
@@ -45,7 +46,7 @@ class Importance(TiledSampler):
     """
 
     tags = frozenset({"exact", "uses_noise_level", "needs_gradient", "interacting"})
-    references = (SEQUENTIAL_MONTE_CARLO,)
+    publications = (CHOPIN_2020_SMC,)
 
     proposal: Annotated[PosteriorSampler, PluginField("sampler")] = Field(
         default_factory=ExactLGM, description="a sampler whose posterior is closed form"

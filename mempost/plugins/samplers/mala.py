@@ -22,12 +22,12 @@ from torch import Tensor
 
 from mempost.core.errors import PluginError
 from mempost.core.iterative import SamplerState
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.core.streams import Stream
+from mempost.plugins.bibliography import ROBERTS_1996_LANGEVIN, ROBERTS_1998_SCALING
 from mempost.plugins.samplers.markov_chain import log_density_gradient, offers_density
-from mempost.plugins.samplers.ula import LANGEVIN, Langevin, apply, apply_transposed
+from mempost.plugins.samplers.ula import Langevin, apply, apply_transposed
 
 
 class MALA(Langevin):
@@ -45,16 +45,7 @@ class MALA(Langevin):
     """
 
     tags = frozenset({"exact", "uses_noise_level", "needs_gradient"})
-    references = (
-        LANGEVIN,
-        Reference(
-            "roberts1998scaling",
-            "Gareth O. Roberts and Jeffrey S. Rosenthal",
-            "Optimal scaling of discrete approximations to Langevin diffusions",
-            1998,
-            "https://doi.org/10.1111/1467-9868.00123",
-        ),
-    )
+    publications = (ROBERTS_1996_LANGEVIN, ROBERTS_1998_SCALING)
 
     target_acceptance: float = Field(0.574, gt=0, lt=1)
 

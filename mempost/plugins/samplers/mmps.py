@@ -23,7 +23,7 @@ from mempost.core.autodiff import value_and_products
 from mempost.core.conjugate_gradient import solve_update
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler
-from mempost.plugins.references import ROZET_2024
+from mempost.plugins.bibliography import ROZET_2024_MMPS
 from mempost.plugins.samplers.linear_model import require_linear
 
 
@@ -37,7 +37,7 @@ class MMPS(ReverseSampler):
     """
 
     tags = frozenset({"linear", "needs_gradient", "uses_noise_level"})
-    references = (ROZET_2024,)
+    publications = (ROZET_2024_MMPS,)
 
     iterations: int = Field(5, ge=1, description="most iterations of conjugate gradients a step")
     tolerance: float = Field(1e-6, gt=0, lt=1, description="relative residual at which they stop")

@@ -20,10 +20,10 @@ from torch import Tensor
 from mempost.core.errors import PluginError
 from mempost.core.iterative import SamplerState
 from mempost.core.mixture import MixturePrior
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.core.streams import Stream
+from mempost.plugins.bibliography import COTTER_2013_MCMC
 from mempost.plugins.samplers.markov_chain import MarkovChain, offers_density
 
 
@@ -38,15 +38,7 @@ class PCN(MarkovChain):
     """
 
     tags = frozenset({"exact", "uses_noise_level"})
-    references = (
-        Reference(
-            "cotter2013mcmc",
-            "Simon L. Cotter and Gareth O. Roberts and Andrew M. Stuart and David White",
-            "MCMC methods for functions: modifying old algorithms to make them faster",
-            2013,
-            "https://doi.org/10.1214/13-STS421",
-        ),
-    )
+    publications = (COTTER_2013_MCMC,)
 
     beta: float = Field(0.2, gt=0, le=1, description="step size; in the warm-up its first value")
     target_acceptance: float = Field(0.25, gt=0, lt=1)

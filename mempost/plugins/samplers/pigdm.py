@@ -28,7 +28,7 @@ from torch import Tensor
 
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler
-from mempost.plugins.references import BURNS_2026, SONG_2023
+from mempost.plugins.bibliography import BURNS_2026_LENS, SONG_2023_PIGDM
 from mempost.plugins.samplers.linear_model import linear_model, require_linear
 
 
@@ -41,10 +41,7 @@ class PiGDM(ReverseSampler):
     """
 
     tags = frozenset({"linear", "needs_gradient", "uses_noise_level"})
-    references = (
-        SONG_2023,
-        BURNS_2026,
-    )
+    publications = (SONG_2023_PIGDM, BURNS_2026_LENS)
 
     variance: Literal["unit_prior", "ratio"] = Field(
         "unit_prior", description="v: s^2/(a^2 + s^2) or s^2/a^2"

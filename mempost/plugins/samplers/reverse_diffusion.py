@@ -6,31 +6,8 @@ answer to an inverse problem this is the prior, and a baseline for every guided 
 
 from __future__ import annotations
 
-from mempost.core.plugin import Reference
 from mempost.core.reverse import ReverseSampler
-
-SCORE_SDE = Reference(
-    "song2021score",
-    "Yang Song and Jascha Sohl-Dickstein and Diederik P. Kingma and Abhishek Kumar and "
-    "Stefano Ermon and Ben Poole",
-    "Score-based generative modeling through stochastic differential equations",
-    2021,
-    "https://arxiv.org/abs/2011.13456",
-)
-DDIM = Reference(
-    "song2021ddim",
-    "Jiaming Song and Chenlin Meng and Stefano Ermon",
-    "Denoising diffusion implicit models",
-    2021,
-    "https://arxiv.org/abs/2010.02502",
-)
-EDM = Reference(
-    "karras2022edm",
-    "Tero Karras and Miika Aittala and Timo Aila and Samuli Laine",
-    "Elucidating the design space of diffusion-based generative models",
-    2022,
-    "https://arxiv.org/abs/2206.00364",
-)
+from mempost.plugins.bibliography import KARRAS_2022_EDM, SONG_2021_DDIM, SONG_2021_SCORE
 
 
 class ReverseDiffusion(ReverseSampler):
@@ -41,4 +18,4 @@ class ReverseDiffusion(ReverseSampler):
     for heun, plus what is lost by starting from noise (``start``) and below ``t_min``.
     """
 
-    references = (SCORE_SDE, DDIM, EDM)
+    publications = (SONG_2021_SCORE, SONG_2021_DDIM, KARRAS_2022_EDM)

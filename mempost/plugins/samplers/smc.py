@@ -23,15 +23,19 @@ from pydantic import Field
 
 from mempost.core import keeping
 from mempost.core.errors import NonFiniteError, PluginError
-from mempost.core.plugin import Reference
 from mempost.core.prior import State
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import Samples, TiledSampler, require_finite
 from mempost.core.streams import TILE, Streams
+from mempost.plugins.bibliography import (
+    CHOPIN_2020_SMC,
+    DELMORAL_2006_SMC,
+    JASRA_2011_INFERENCE,
+    TITSIAS_2023_FISHER,
+)
 from mempost.plugins.samplers.markov_chain import require_density
 from mempost.plugins.samplers.tempered_population import TemperedPopulation
-from mempost.plugins.samplers.weights import SEQUENTIAL_MONTE_CARLO
 
 _SECONDS = 5.0
 """Time between two kept states of a population."""
@@ -55,31 +59,7 @@ class SMC(TiledSampler):
     """
 
     tags = frozenset({"exact", "uses_noise_level", "needs_gradient", "interacting"})
-    references = (
-        Reference(
-            "delmoral2006smc",
-            "Pierre Del Moral and Arnaud Doucet and Ajay Jasra",
-            "Sequential Monte Carlo samplers",
-            2006,
-            "https://doi.org/10.1111/j.1467-9868.2006.00553.x",
-        ),
-        Reference(
-            "jasra2011inference",
-            "Ajay Jasra and David A. Stephens and Arnaud Doucet and Theodoros Tsagaris",
-            "Inference for Lévy-driven stochastic volatility models via adaptive sequential Monte "
-            "Carlo",
-            2011,
-            "https://doi.org/10.1111/j.1467-9469.2010.00723.x",
-        ),
-        Reference(
-            "titsias2023fisher",
-            "Michalis K. Titsias",
-            "Optimal preconditioning and Fisher adaptive Langevin sampling",
-            2023,
-            "https://arxiv.org/abs/2305.14442",
-        ),
-        SEQUENTIAL_MONTE_CARLO,
-    )
+    publications = (DELMORAL_2006_SMC, JASRA_2011_INFERENCE, TITSIAS_2023_FISHER, CHOPIN_2020_SMC)
 
     particles: int = Field(
         512, ge=TILE, multiple_of=TILE, description="particles of a population", examples=[256]

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler
-from mempost.plugins.references import BOYS_2023
+from mempost.plugins.bibliography import BOYS_2023_TMPD
 from mempost.plugins.samplers.linear_model import linear_model, require_linear
 
 
@@ -34,7 +34,7 @@ class TMPD(ReverseSampler):
     """
 
     tags = frozenset({"linear", "needs_gradient", "uses_noise_level"})
-    references = (BOYS_2023,)
+    publications = (BOYS_2023_TMPD,)
 
     def check(self, problem: InverseProblem) -> None:
         require_linear(problem, "tmpd")

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from mempost.core.errors import PluginError
 from mempost.core.iterative import SamplerState
-from mempost.core.plugin import Reference
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Stream
+from mempost.plugins.bibliography import ROBERTS_1996_LANGEVIN
 from mempost.plugins.samplers.markov_chain import (
     MarkovChain,
     log_density_gradient,
@@ -34,14 +34,6 @@ from mempost.plugins.samplers.markov_chain import (
     score_gradient,
 )
 from mempost.plugins.samplers.preconditioner import IdentityMatrix, PreconditionerField
-
-LANGEVIN = Reference(
-    "roberts1996langevin",
-    "Gareth O. Roberts and Richard L. Tweedie",
-    "Exponential convergence of Langevin distributions and their discrete approximations",
-    1996,
-    "https://doi.org/10.2307/3318418",
-)
 
 
 class Langevin(MarkovChain):
@@ -87,7 +79,7 @@ class ULA(Langevin):
     """
 
     tags = frozenset({"uses_noise_level", "needs_gradient"})
-    references = (LANGEVIN,)
+    publications = (ROBERTS_1996_LANGEVIN,)
 
     def check(self, problem: InverseProblem) -> None:
         if self.smoothing == 0 and not offers_density(problem, 0.0):

@@ -20,16 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mempost.core.plugin import Reference
 from mempost.core.streams import Stream
-
-SEQUENTIAL_MONTE_CARLO = Reference(
-    "chopin2020smc",
-    "Nicolas Chopin and Omiros Papaspiliopoulos",
-    "An introduction to sequential Monte Carlo",
-    2020,
-    "https://doi.org/10.1007/978-3-030-47845-2",
-)
 
 
 def effective_sample_size(log_weights: Float[Tensor, " n"]) -> float:

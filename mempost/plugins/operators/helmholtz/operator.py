@@ -25,8 +25,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mempost.core.operator import ForwardOperator, Shape
-from mempost.core.plugin import Reference
+from mempost.core.publication import Publication
 from mempost.core.streams import Stream
+from mempost.plugins.bibliography import PLESSIX_2006_REVIEW, VIRIEUX_2009_OVERVIEW
 from mempost.plugins.operators.helmholtz.acquisition import Positions, line, rms_distance
 from mempost.plugins.operators.helmholtz.backends import Backend
 from mempost.plugins.operators.helmholtz.backends.superlu import SuperLU
@@ -50,23 +51,7 @@ class Helmholtz(ForwardOperator):
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"complex"})
-    references: ClassVar[tuple[Reference, ...]] = (
-        Reference(
-            "plessix2006review",
-            "Plessix, R.-E.",
-            "A review of the adjoint-state method for computing the gradient of a functional "
-            "with geophysical applications",
-            2006,
-            "https://doi.org/10.1111/j.1365-246X.2006.02978.x",
-        ),
-        Reference(
-            "virieux2009overview",
-            "Virieux, Jean and Operto, Stephane",
-            "An overview of full-waveform inversion in exploration geophysics",
-            2009,
-            "https://doi.org/10.1190/1.3238367",
-        ),
-    )
+    publications: ClassVar[tuple[Publication, ...]] = (PLESSIX_2006_REVIEW, VIRIEUX_2009_OVERVIEW)
     shape: tuple[Annotated[int, Field(ge=4)], Annotated[int, Field(ge=4)]] = Field(
         (50, 50), description="nodes of the model, (n_x, n_z)", examples=[(14, 11)]
     )
