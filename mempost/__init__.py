@@ -33,7 +33,7 @@ _EXPORTS = {
     "Result": "mempost.core.result",
     "Samples": "mempost.core.sampler",
     "Streams": "mempost.core.streams",
-    "named": "mempost.core.reference",
+    "named": "mempost.core.fields",
     "register": "mempost.core.registry",
     "run": "mempost.experiments.run",
     "Study": "mempost.experiments.study",

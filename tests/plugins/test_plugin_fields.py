@@ -8,9 +8,9 @@ from pydantic import Field, ValidationError
 
 import mempost
 from mempost.core.errors import PluginError, SpecError
+from mempost.core.fields import PluginField, kind_definitions, named
 from mempost.core.operator import ForwardOperator
 from mempost.core.plugin import Recipe
-from mempost.core.reference import PluginField, kind_definitions, named
 from mempost.core.registry import KINDS, REGISTRIES, register
 from mempost.plugins.operators.blur import Blur
 from mempost.plugins.operators.linear import Linear
