@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mempost
 from mempost.core.publication import Publication
-from mempost.core.registry import BASES, REGISTRIES
+from mempost.core.registry import KINDS, REGISTRIES
 from mempost.experiments.cite import publications_of
 from mempost.experiments.plan import make_plan
 from mempost.plugins import bibliography
@@ -42,7 +42,7 @@ def test_plugins_name_publications_from_the_bibliography():
     ]
     assert set(own) == {"bibliography.py"}
     cited = {
-        p.key for k in BASES for n in REGISTRIES[k].names for p in REGISTRIES[k].get(n).publications
+        p.key for k in KINDS for n in REGISTRIES[k].names for p in REGISTRIES[k].get(n).publications
     }
     assert {p.key for p in PUBLICATIONS.values()} <= cited
 
