@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from mempost.core.plugin import Plugin
 from mempost.core.result import Result
@@ -15,6 +16,9 @@ class Metric(Plugin, ABC):
     A metric that compares with another sampler names it in a field ``reference`` (a key of the
     spec's ``samplers``) and finds it through ``result.sibling``.
     """
+
+    needs_question: ClassVar[bool] = False
+    """Whether it measures something of the operator, the noise or the data."""
 
     @property
     def compares_with(self) -> tuple[str, ...]:

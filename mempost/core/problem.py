@@ -1,4 +1,4 @@
-"""Inverse problems: y = F(x) + n with x from the prior and n Gaussian.
+"""Inverse problems: a prior, and what is asked of it: y = F(x) + n with n Gaussian, or nothing.
 
     log p(x | y) = log p(x) + log p(y | x) + const
 
@@ -6,38 +6,86 @@ States are flat, x of shape (batch, d), in the prior's coordinates; the operator
 domain's shape. Complex data are stacked into real ones, so residuals and Jacobians that are asked
 for *whitened* are real, in units of the noise: whitened residual r = stack(y - F(x))/gamma,
 whitened Jacobian A = stack(J)/gamma, grad log p(y|x) = A^T r, Gauss-Newton Hessian A^T A.
+
+Where nothing is asked there is the prior alone: what needs an operator, noise or data then says so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mempost.core.errors import ShapeError
+from mempost.core.errors import PluginError, ShapeError
 from mempost.core.noise import GaussianNoise, stack
 from mempost.core.operator import ForwardOperator
 from mempost.core.prior import FittedPrior
 
 
-@dataclass(frozen=True, eq=False)
-class InverseProblem:
-    """A prior, an operator, observation noise and data ``y`` of the operator's range shape."""
+class Question(NamedTuple):
+    """What is asked: an operator, observation noise, data ``y`` of the operator's range shape."""
 
-    prior: FittedPrior
     operator: ForwardOperator
     noise: GaussianNoise
     y: Tensor
 
-    def __post_init__(self) -> None:
-        self.operator.check_domain(self.prior.shape)
-        expected = self.operator.range_shape(self.prior.shape)
-        if tuple(self.y.shape) != tuple(expected):
-            raise ShapeError(
-                f"data have shape {tuple(self.y.shape)}, the operator gives {tuple(expected)}"
+
+class InverseProblem:
+    """``InverseProblem(prior, operator, noise, y)``, or ``InverseProblem(prior)``: no question.
+
+    Attributes:
+        prior: the fitted prior.
+        question: operator, noise and data, or None.
+    """
+
+    def __init__(
+        self,
+        prior: FittedPrior,
+        operator: ForwardOperator | None = None,
+        noise: GaussianNoise | None = None,
+        y: Tensor | None = None,
+    ) -> None:
+        self.prior = prior
+        self.question: Question | None = None
+        if operator is None and noise is None and y is None:
+            return
+        if operator is None or noise is None or y is None:
+            raise PluginError("a problem has an operator, noise and data, or none of the three")
+        operator.check_domain(prior.shape)
+        expected = operator.range_shape(prior.shape)
+        if tuple(y.shape) != tuple(expected):
+            raise ShapeError(f"data have shape {tuple(y.shape)}, the operator gives {expected}")
+        self.question = Question(operator, noise, y)
+
+    @property
+    def asked(self) -> Question:
+        """The question.
+
+        Raises:
+            PluginError: there is none.
+        """
+        if self.question is None:
+            raise PluginError(
+                "nothing is asked here (no operator, noise and observation), and this needs data"
             )
+        return self.question
+
+    @property
+    def operator(self) -> ForwardOperator:
+        """F; refused where nothing is asked."""
+        return self.asked.operator
+
+    @property
+    def noise(self) -> GaussianNoise:
+        """The law of n; refused where nothing is asked."""
+        return self.asked.noise
+
+    @property
+    def y(self) -> Tensor:
+        """The data; refused where nothing is asked."""
+        return self.asked.y
 
     @property
     def dimension(self) -> int:
@@ -51,7 +99,7 @@ class InverseProblem:
 
     def with_data(self, y: Tensor) -> InverseProblem:
         """The same problem with other data."""
-        return replace(self, y=y)
+        return InverseProblem(self.prior, self.operator, self.noise, y)
 
     def forward(self, x: Float[Tensor, "batch d"]) -> Tensor:
         """F(x) as (batch, m), real or complex."""

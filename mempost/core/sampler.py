@@ -101,6 +101,11 @@ class PosteriorSampler(Plugin, ABC):
         return "uses_noise_level" in self.tags
 
     @property
+    def needs_question(self) -> bool:
+        """Whether it draws given data; False for one that draws from the prior alone."""
+        return True
+
+    @property
     def nfe(self) -> int | None:
         """Denoiser calls that one sample takes, where their number is fixed."""
         return None

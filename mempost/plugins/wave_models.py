@@ -38,6 +38,8 @@ class WaveModels:
     @classmethod
     def of(cls, problem: InverseProblem) -> WaveModels | None:
         """The models of a problem, or None if there is no Helmholtz operator in it."""
+        if problem.question is None:
+            return None
         operator = problem.operator
         parts = operator.operators if isinstance(operator, Composition) else (operator,)
         for place, part in enumerate(parts):

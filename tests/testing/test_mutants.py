@@ -653,6 +653,12 @@ class LearnsFromTiles(TiledSampler):
         return Samples(x[:, None])
 
 
+class FalselyUnconditional(DPSLike):
+    @property
+    def needs_question(self):
+        return False
+
+
 class AcceptsNonlinear(Exact):
     tags = frozenset({"exact", "closed_form", "uses_noise_level", "linear"})
 
@@ -709,6 +715,8 @@ SAMPLERS = [
     (SecretNoiseLevel(), "noise_level_ignored"),
     (FalseNoiseLevel(), "noise_level_matters"),
     (SecretGradient(), "gradient_tag"),
+    (FalselyUnconditional(), "question_needed"),
+    (SameTile(), "question_needed"),
     (SameTile(), "tiles_in_any_order"),
     (LearnsFromTiles(), "tiles_in_any_order"),
     (AcceptsNonlinear(), "nonlinear_refused"),

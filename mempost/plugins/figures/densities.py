@@ -31,8 +31,13 @@ def prior_density(result: Result, x: Float[Tensor, "n d"]) -> np.ndarray | None:
         return None
 
 
-def likelihood(result: Result, x: Float[Tensor, "n d"]) -> np.ndarray:
-    """p(y | x) as a density in x over equally spaced points (n,), up to the spacing."""
+def likelihood(result: Result, x: Float[Tensor, "n d"]) -> np.ndarray | None:
+    """p(y | x) as a density in x over equally spaced points (n,), up to the spacing.
+
+    None if the study asks no question.
+    """
+    if result.problem.question is None:
+        return None
     log_l = result.problem.log_likelihood(x)
     return torch.softmax(log_l, 0).cpu().numpy()
 

@@ -58,15 +58,16 @@ class Densities1D(Figure):
         grid = densities.line(window, self.points, first)
         x = grid[:, 0].cpu().numpy()
         spacing = x[1] - x[0]
-        tops = []
+        tops: list[float] = []
         prior = densities.prior_density(first, grid)
         if prior is not None:
             ax.plot(x, prior, color=style.GREY, linewidth=1, label="prior")
             tops.append(prior.max())
-        likelihood = densities.likelihood(first, grid) / spacing
-        tops.append(likelihood.max())
-        dotted = {"color": style.GREY, "linestyle": ":", "linewidth": 1.4}
-        ax.plot(x, likelihood, label="likelihood (in $x$)", **dotted)
+        likelihood = densities.likelihood(first, grid)
+        if likelihood is not None:
+            tops.append((likelihood / spacing).max())
+            dotted = {"color": style.GREY, "linestyle": ":", "linewidth": 1.4}
+            ax.plot(x, likelihood / spacing, label="likelihood (in $x$)", **dotted)
         for key, result in sorted(group.items(), key=lambda item: item[0] != self.reference):
             label, look = style.sampler_label(key), looks[key]
             density = densities.posterior_density(result, grid)
@@ -85,6 +86,7 @@ class Densities1D(Figure):
                 float(first.truth[0]), color=style.BLACK, linestyle=(0, (1, 3)), label="truth"
             )
         ax.set_xlim(*window)
-        ax.set_ylim(0, 1.08 * float(np.max(tops)))
+        if tops:
+            ax.set_ylim(0, 1.08 * float(np.max(tops)))
         ax.set_xlabel(style.state_label(first))
         ax.set_title(style.title_of(first.point), fontsize="medium")

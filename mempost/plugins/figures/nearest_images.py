@@ -121,8 +121,10 @@ class NearestImages(Figure):
 
 
 def data_image(result: Result) -> Float[Tensor, "height width"] | None:
-    """The data as an image, NaN where they do not see; None where that is too costly."""
+    """The data as an image, NaN where they do not see; None without data or at too high a cost."""
     problem = result.problem
+    if problem.question is None:
+        return None
     if tuple(problem.y.shape) == problem.prior.shape and not problem.y.is_complex():
         return problem.y
     if problem.data_dimension * problem.dimension > _LARGEST_JACOBIAN:

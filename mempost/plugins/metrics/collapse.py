@@ -29,7 +29,8 @@ class Collapse(Metric):
     neighbouring examples) and, under `empirical_gmm`, ``separation_bandwidth`` and
     ``separation_noise``: the bandwidth (at the given noise) and the noise std (at the given
     bandwidth) at which half of the mass is predicted to leave the example that made the data, with
-    F linearised at the examples. Not there if no scale does that. Needs a mixture prior.
+    F linearised at the examples. Not there if no scale does that, or nothing is asked. Needs a
+    mixture prior.
     """
 
     examples: int = Field(
@@ -51,7 +52,7 @@ class Collapse(Metric):
             drawn = nearest_distances(result.samples.flat, means, 1)[0].mean()
             if neighbours > 0:
                 columns["atom_distance"] = float(drawn / neighbours)
-            if self.separation:
+            if self.separation and result.problem.question is not None:
                 columns |= self._scales(result)
         return columns
 

@@ -25,6 +25,7 @@ class DominanceBandwidth(Metric):
     """
 
     publications = (SIAHKOOHI_2026_MEMORIZATION,)
+    needs_question = True
 
     def evaluate(self, result: Result) -> dict[str, float]:
         if result.data is None or result.problem.dimension != 1:

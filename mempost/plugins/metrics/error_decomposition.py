@@ -110,7 +110,7 @@ class ErrorDecomposition(Metric):
     ) -> Float[Tensor, " n"] | None:
         """The quantity of every draw, or None where the problem does not have it."""
         if quantity == "misfit":
-            return chi_squared(result.problem, x)
+            return None if result.problem.question is None else chi_squared(result.problem, x)
         if quantity == "velocity_rmse":
             models = WaveModels.of(result.problem)
             if models is None or result.truth is None:

@@ -26,6 +26,8 @@ class Misfit(Metric):
     posterior mean) and, if the truth is known, ``misfit_of_truth``. One evaluation of F a draw.
     """
 
+    needs_question = True
+
     draws: int = Field(64, ge=1, description="draws evaluated at most, evenly thinned")
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(1000, ge=10)

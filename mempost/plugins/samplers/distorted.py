@@ -42,6 +42,10 @@ class Distorted(PosteriorSampler):
         return self.sampler.uses_noise_level
 
     @property
+    def needs_question(self) -> bool:
+        return self.sampler.needs_question
+
+    @property
     def nfe(self) -> int | None:
         return self.sampler.nfe
 

@@ -19,3 +19,7 @@ class ReverseDiffusion(ReverseSampler):
     """
 
     publications = (SONG_2021_SCORE, SONG_2021_DDIM, KARRAS_2022_EDM)
+
+    @property
+    def needs_question(self) -> bool:
+        return False

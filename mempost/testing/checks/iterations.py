@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 from torch import Tensor
 
 from mempost.core.errors import NonFiniteError
 from mempost.core.iterative import IterativeSampler
+from mempost.core.problem import InverseProblem
 from mempost.testing.check import NotApplicable
 from mempost.testing.checks.probes import Faulty
 from mempost.testing.checks.samplers import CHECKS, STREAMS, SamplerCase
@@ -29,9 +29,10 @@ def divergence_named(case: SamplerCase) -> None:
     """An iteration that turns NaN does not stop with a NonFiniteError naming step and sample."""
     if not isinstance(case.plugin, IterativeSampler) or "interacting" in case.tags:
         raise NotApplicable("the sampler is no IterativeSampler of independent samples")
-    operator = Faulty(inner=case.problem.operator, row=5, after=1)
+    prior, (inner, noise, y) = case.problem.prior, case.problem.asked
+    operator = Faulty(inner=inner, row=5, after=1)
     try:
-        case.run(problem=replace(case.problem, operator=operator))
+        case.run(problem=InverseProblem(prior, operator, noise, y))
     except NonFiniteError as error:
         require(error.step is not None, "The error names no step.")
         require(error.sample == 5, f"The error names sample {error.sample}, it was 5.")

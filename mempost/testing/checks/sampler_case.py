@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -120,4 +120,5 @@ def converted(
     y = problem.y
     if dtype is not None:
         y = y.to(dtype.to_complex() if y.is_complex() else dtype)
-    return replace(problem, prior=problem.prior.to(device, dtype), y=y.to(device))
+    prior = problem.prior.to(device, dtype)
+    return InverseProblem(prior, problem.operator, problem.noise, y.to(device))

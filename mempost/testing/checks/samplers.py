@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import torch
 
 from mempost.core.errors import MempostError, NonFiniteError, PluginError
 from mempost.core.noise import GaussianNoise
+from mempost.core.problem import InverseProblem
 from mempost.core.sampler import Samples, TiledSampler, join_tiles
 from mempost.core.streams import TILE, Streams
 from mempost.testing.check import NotApplicable
@@ -131,14 +131,37 @@ def noise_level_ignored(case: SamplerCase) -> None:
 
 
 def _with_more_noise(case: SamplerCase) -> Samples:
-    noise = GaussianNoise(1.7 * case.problem.noise.std, case.problem.noise.complex)
-    return case.run(problem=replace(case.problem, noise=noise))
+    prior, (operator, noise, y) = case.problem.prior, case.problem.asked
+    more = GaussianNoise(1.7 * noise.std, noise.complex)
+    return case.run(problem=InverseProblem(prior, operator, more, y))
+
+
+@CHECKS.add()
+def question_needed(case: SamplerCase) -> None:
+    """`needs_question` does not say whether the sampler draws from the prior alone."""
+    alone = InverseProblem(case.problem.prior)
+    try:
+        case.plugin.check(alone)
+        same = torch.equal(case.run(problem=alone).values, case.tile.values)
+    except PluginError as error:
+        require(
+            case.plugin.needs_question,
+            f"It says that it draws without a question, and refuses the prior alone: {error}.",
+        )
+        return
+    require(
+        same and not case.plugin.needs_question,
+        "It says that it draws given data, and draws from the prior alone."
+        if case.plugin.needs_question
+        else "The prior alone gives other samples than a problem with data.",
+    )
 
 
 @CHECKS.add()
 def gradient_tag(case: SamplerCase) -> None:
     """The tag `needs_gradient` does not say whether the operator is differentiated."""
-    opaque = replace(case.problem, operator=Opaque(inner=case.problem.operator))
+    prior, (operator, noise, y) = case.problem.prior, case.problem.asked
+    opaque = InverseProblem(prior, Opaque(inner=operator), noise, y)
     try:
         same = torch.equal(case.run(problem=opaque).values, case.tile.values)
     except (MempostError, RuntimeError):
