@@ -1,9 +1,10 @@
 """What determines a result: hyper-parameters, the code that uses them, and the files they name.
 
-Results are found again by a hash of all three. Of the code, the version of every distribution
-counts, and the source: of mempost the modules that define the recipes, of other packages all. A
-package that is installed for editing, or a class in a notebook, changes without its version. A
-file counts by its content, so that a project may move.
+Results are found again by a hash of all three. The code is the import closure of the modules that
+define the recipes (`mempost.core.closure`), file by file, in a form in which comments and
+docstrings do not count; of what is installed besides it is the version. Classes of a notebook are
+in no file, and their compiled code counts. A file that is read counts by its content, so that a
+project may move.
 """
 
 from __future__ import annotations
@@ -12,32 +13,37 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from mempost.core.closure import closure
 from mempost.core.errors import PluginError
+from mempost.core.notebook import is_fileless, used_by
 from mempost.core.plugin import Plugin, Recipe
 from mempost.core.registry import REGISTRIES
 
 LIBRARIES = ("mempost", "torch", "numpy", "scipy")
-_WITHOUT_SOURCE = ("mempost.core.", "mempost.experiments.")
-"""Bases and spec fields from here count by mempost's version alone."""
 
 
-def digest(dumped: Any, parts: Any) -> str:
-    """Hash (64 digits) of what was dumped of recipes, with the code and the files of ``parts``."""
-    files = file_hashes(parts)
+def digest(dumped: Any, parts: Any, roots: Iterable[str] = ()) -> str:
+    """Hash (64 digits) of what was dumped of recipes, with the code and the files of ``parts``.
+
+    Args:
+        dumped: JSON values.
+        parts: the recipes, in lists and mappings.
+        roots: modules besides those of the recipes whose code makes the result.
+    """
+    files, recipes = file_hashes(parts), list(recipes_in(parts))
+    code = _code(frozenset(map(type, recipes)), frozenset(roots))
     payload = {
         "dumped": _with_contents(dumped, files),
         "files": sorted(files.values()),
-        "types": [_qualified(type(recipe)) for recipe in recipes_in(parts)],
-        "sources": sources(parts),
-        "versions": versions(parts),
+        "types": [_qualified(type(recipe)) for recipe in recipes],
+        "sources": code.sources,
+        "versions": code.versions,
     }
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -59,22 +65,31 @@ def file_hashes(parts: Any) -> dict[str, str]:
     return {str(path): sha256_of(path) for path in sorted(paths)}
 
 
-def versions(parts: Any) -> dict[str, str]:
-    """Version of every distribution that the plugins come from, and of the numerical libraries."""
-    found = dict(_library_versions())
-    for plugin in plugins_in(parts):
-        found.update([_distribution(type(plugin))])
-    return dict(sorted(found.items()))
+def versions(parts: Any, roots: Iterable[str] = ()) -> Mapping[str, str]:
+    """Version of every distribution that plugins come from, or that their code imports."""
+    return _code(frozenset(map(type, recipes_in(parts))), frozenset(roots)).versions
 
 
-def sources(parts: Any) -> dict[str, str]:
-    """sha256 of the source that defines the recipes and their bases, by module or package."""
-    found: dict[str, str] = {}
-    for kind in {type(recipe) for recipe in recipes_in(parts)}:
-        for cls in kind.__mro__:
-            if issubclass(cls, Recipe) and not cls.__module__.startswith(_WITHOUT_SOURCE):
-                found.update([_source(cls)])
-    return found
+def sources(parts: Any, roots: Iterable[str] = ()) -> Mapping[str, str]:
+    """Hash of every module that recipes and ``roots`` stand on, and of classes in a notebook."""
+    return _code(frozenset(map(type, recipes_in(parts))), frozenset(roots)).sources
+
+
+class _Code(NamedTuple):
+    sources: Mapping[str, str]
+    versions: Mapping[str, str]
+
+
+def _code(kinds: frozenset[type], roots: frozenset[str]) -> _Code:
+    """The code that recipes of some classes, their bases and ``roots`` stand on."""
+    classes = {cls for kind in kinds for cls in kind.__mro__ if issubclass(cls, Recipe)}
+    loose = [used_by(cls) for cls in classes if is_fileless(cls.__module__)]
+    modules = {cls.__module__ for cls in classes if not is_fileless(cls.__module__)}
+    stands_on = closure(roots.union(modules, *(used.modules for used in loose)))
+    hashes = {name: value for used in loose for name, value in used.hashes.items()}
+    found = dict(map(_distribution, (kind for kind in kinds if issubclass(kind, Plugin))))
+    found |= {name: _version(name) for name in {*LIBRARIES, *stands_on.installed}}
+    return _Code({**stands_on.modules, **hashes}, dict(sorted(found.items())))
 
 
 def sha256_of(path: Path) -> str:
@@ -90,17 +105,20 @@ def _sha256(path: Path, *_: int) -> str:
 
 
 def _walk(value: Any) -> Iterator[Any]:
-    """A value and everything inside it, in order."""
-    yield value
-    inside: Any = ()
+    """The recipes and paths in a value, itself included, in order."""
+    inside: Iterable[Any] = ()
     if isinstance(value, BaseModel):
+        yield value
         inside = [getattr(value, name) for name in type(value).model_fields]
+    elif isinstance(value, Path):
+        yield value
     elif isinstance(value, Mapping):
         inside = value.values()
     elif isinstance(value, list | tuple):
         inside = value
     for item in inside:
-        yield from _walk(item)
+        if not isinstance(item, str | int | float | None):
+            yield from _walk(item)
 
 
 def _with_contents(dumped: Any, files: Mapping[str, str]) -> Any:
@@ -116,35 +134,14 @@ def _qualified(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _source(cls: type) -> tuple[str, str]:
-    """What holds a class, with a hash: its module, or all of the package if it is not mempost's.
-
-    Of a class in a script or a notebook it is the code of the class itself.
-    """
-    path = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    if path is not None and cls.__module__ != "__main__":
-        top = cls.__module__.partition(".")[0]
-        init = getattr(sys.modules[top], "__file__", None)
-        if top == "mempost" or init is None or Path(init).name != "__init__.py":
-            return cls.__module__, sha256_of(Path(path))
-        modules = sorted(Path(init).parent.rglob("*.py"))
-        return top, hashlib.sha256("".join(map(sha256_of, modules)).encode()).hexdigest()
-    code = []
-    for name, member in vars(cls).items():  # methods, class methods and properties
-        function = getattr(member, "__func__", getattr(member, "fget", member))
-        if hasattr(function, "__code__"):
-            code.append((name, type(member).__name__, _instructions(function.__code__)))
-    return _qualified(cls), hashlib.sha256(repr(code).encode()).hexdigest()
-
-
-def _instructions(code: CodeType) -> tuple[Any, ...]:
-    constants = [_instructions(c) if isinstance(c, CodeType) else c for c in code.co_consts]
-    return code.co_code, constants, code.co_names
-
-
 @functools.cache
-def _library_versions() -> tuple[tuple[str, str], ...]:
-    return tuple((name, importlib.metadata.version(name)) for name in LIBRARIES)
+def _version(name: str) -> str:
+    """Version of the distribution that a top-level module belongs to."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # sklearn is of scikit-learn
+        owners = importlib.metadata.packages_distributions().get(name, ())
+        return ", ".join(importlib.metadata.version(owner) for owner in owners) or "unknown"
 
 
 @functools.cache

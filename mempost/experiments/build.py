@@ -1,4 +1,4 @@
-"""From one point of a study to its inverse problem: data, fitted prior, operator, observation."""
+"""From one point of a study to its inverse problem: operator, truth, noise, observation."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mempost.core.dataset import Data, Dataset
+from mempost.core.dataset import Data
 from mempost.core.errors import MempostError, SpecError
 from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator, compose
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
-from mempost.core.progress import Progress, silent
 from mempost.core.streams import Streams
-from mempost.experiments.spec import (
+from mempost.experiments.fitting import fit_prior, load_data, load_examples
+from mempost.experiments.setting import (
     HeldOut,
     NoiseSpec,
     OtherData,
     PriorDraw,
-    Spec,
+    Setting,
     TrainAverage,
     Values,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mempost.experiments.spec import Spec
 
 T = TypeVar("T")
 
@@ -48,29 +50,7 @@ class Setup:
         return self.simulator(x.reshape(1, *self.problem.prior.shape))[0]
 
 
-def load_data(spec: Spec) -> Data | None:
-    """The examples in raw coordinates and in the spec's precision."""
-    return None if spec.data is None else _load(spec.data, spec)
-
-
-def _load(dataset: Dataset, spec: Spec) -> Data:
-    data = dataset.load(Streams(spec.seed, "data"))
-    for name, x in (("training", data.train), ("held-out", data.held_out)):
-        if not torch.isfinite(x).all():
-            raise SpecError(f"data: the {name} examples hold non-finite numbers")
-    device, dtype = spec.device, spec.real_dtype
-    return Data(data.train.to(device, dtype), data.held_out.to(device, dtype))
-
-
-def fit_prior(spec: Spec, data: Data | None, progress: Progress = silent) -> FittedPrior:
-    """Fit the prior, on the spec's device and in its precision."""
-    streams = Streams(spec.seed, "training")
-    x = data.train if data is not None and spec.prior.needs_data else None
-    fitted = spec.prior.fit(x, streams=streams, progress=progress)
-    return fitted.to(device=spec.device, dtype=spec.real_dtype)
-
-
-def build(spec: Spec, data: Data | None, prior: FittedPrior) -> Setup:
+def build(spec: Setting, data: Data | None, prior: FittedPrior) -> Setup:
     """Compose the problem and observe its data.
 
     Raises:
@@ -83,7 +63,7 @@ def build(spec: Spec, data: Data | None, prior: FittedPrior) -> Setup:
     return Setup(problem, _in_coordinates(data, prior), truth, simulator)
 
 
-def rebuild(common: Setup, spec: Spec, data: Data | None, prior: FittedPrior) -> Setup:
+def rebuild(common: Setup, spec: Setting, data: Data | None, prior: FittedPrior) -> Setup:
     """The same data and truth under another prior, in that prior's coordinates."""
     operator = spec.forward_operator.resolve(prior)
     truth = common.truth
@@ -105,7 +85,7 @@ def _in_coordinates(data: Data | None, prior: FittedPrior) -> Data | None:
     return Data(convert(data.train), convert(data.held_out))
 
 
-def _simulator(spec: Spec, prior: FittedPrior, operator: ForwardOperator) -> ForwardOperator:
+def _simulator(spec: Setting, prior: FittedPrior, operator: ForwardOperator) -> ForwardOperator:
     """What the data come from: the operator itself, or another one."""
     if spec.observation.operator is None:
         return operator
@@ -120,7 +100,7 @@ def _simulator(spec: Spec, prior: FittedPrior, operator: ForwardOperator) -> For
 
 
 def _observe(
-    spec: Spec,
+    spec: Setting,
     data: Data | None,
     prior: FittedPrior,
     operator: ForwardOperator,
@@ -150,7 +130,7 @@ def _observe(
     return y, truth, std
 
 
-def _truth(spec: Spec, data: Data | None, prior: FittedPrior) -> Tensor:
+def _truth(spec: Setting, data: Data | None, prior: FittedPrior) -> Tensor:
     """The truth in raw coordinates, (d,)."""
     observation = spec.observation
     truth = observation.truth
@@ -161,7 +141,7 @@ def _truth(spec: Spec, data: Data | None, prior: FittedPrior) -> Tensor:
         draws = prior.sample(truth.index + 1, Streams(seed, "truth"))
         x = prior.coordinates.to_raw(draws[truth.index])
     elif isinstance(truth, OtherData):
-        examples = _load(truth.dataset, spec).train
+        examples = load_examples(truth.dataset, spec).train
         x = _pick(examples, (truth.index,), "observation.truth.index", "dataset")
     elif isinstance(truth, HeldOut | TrainAverage):
         if data is None:
@@ -240,7 +220,7 @@ def preflight(spec: Spec, where: str) -> None:
 
 
 def _problem(
-    spec: Spec, prior: FittedPrior, noise: GaussianNoise | None, y: Tensor | None
+    spec: Setting, prior: FittedPrior, noise: GaussianNoise | None, y: Tensor | None
 ) -> InverseProblem:
     """A problem to check samplers with; without data, zeros stand in for them."""
     operator = spec.forward_operator.resolve(prior)
@@ -252,7 +232,7 @@ def _problem(
 
 
 def _check_observation(
-    spec: Spec, data: Data | None, where: str
+    spec: Setting, data: Data | None, where: str
 ) -> tuple[GaussianNoise | None, Tensor | None]:
     """Noise and data where they are given as values; truth and shapes are checked otherwise."""
     if data is not None and "closed_form" not in spec.prior.tags:

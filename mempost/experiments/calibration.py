@@ -17,10 +17,10 @@ from mempost.core.progress import Progress
 from mempost.core.sampler import PosteriorSampler, Samples
 from mempost.core.streams import TILE, Streams
 from mempost.experiments.build import Setup
-from mempost.experiments.spec import Spec
+from mempost.experiments.setting import Setting
 
 
-def truths_of(spec: Spec, common: Setup) -> Float[Tensor, "t d"]:
+def truths_of(spec: Setting, common: Setup) -> Float[Tensor, "t d"]:
     """The truths, in the coordinates of the study's common prior.
 
     Raises:
@@ -41,10 +41,15 @@ def truths_of(spec: Spec, common: Setup) -> Float[Tensor, "t d"]:
 
 
 def draw_for_truths(
-    spec: Spec, common: Setup, own: Setup, key: str, tile: int, progress: Progress
+    spec: Setting,
+    common: Setup,
+    own: Setup,
+    sampler: PosteriorSampler,
+    n: int,
+    tile: int,
+    progress: Progress,
 ) -> Samples:
-    """The draws of one sampler for the `TILE` truths of a tile (fewer in the last one)."""
-    sampler: PosteriorSampler = spec.samplers[key]
+    """``n`` draws of a sampler for each of the `TILE` truths of a tile (fewer in the last one)."""
     truths = truths_of(spec, common)
     here = range(tile * TILE, min((tile + 1) * TILE, len(truths)))
     parts: list[Samples] = []
@@ -54,7 +59,7 @@ def draw_for_truths(
         noisy = common.problem.noise.perturb(y, Streams(_seed(spec), "noise").at(tile=i, step=1))
         streams = Streams(spec.seed, "sampling").branch(i)
         problem = own.problem.with_data(noisy)
-        parts.append(sampler.sample(problem, spec.n_samples(key), streams))
+        parts.append(sampler.sample(problem, n, streams))
         data.append(stack(noisy.flatten()))
         progress(done + 1, len(here), f"truth {i}")
     in_tile = truths[here.start : here.stop]
@@ -80,5 +85,5 @@ def join_truths(tiles: list[Samples]) -> Samples:
     )
 
 
-def _seed(spec: Spec) -> int:
+def _seed(spec: Setting) -> int:
     return spec.seed if spec.observation.seed is None else spec.observation.seed

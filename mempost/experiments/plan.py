@@ -7,7 +7,7 @@ and the sampler's name stay out, so that they can change without sampling again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ from mempost.core.identity import digest
 from mempost.experiments.overrides import SWEEPS, sweep_points
 from mempost.experiments.spec import Spec, parse_spec
 
+ROOTS = ("mempost.experiments.drawing", "mempost.experiments.results")
+"""Modules that every run stands on besides its plugins: they make truth, data and noise, draw, and
+write what was drawn. What else is in `mempost.experiments` may change without sampling again."""
+PRIOR_ROOTS = ("mempost.experiments.fitting",)
 PRIOR_FIELDS = {"seed", "dtype", "device", "data", "prior"}
 DIGITS = 16
 PROBLEM_FIELDS = PRIOR_FIELDS | {"operator", "noise", "observation"}
@@ -87,8 +91,8 @@ def make_plan(raw: Mapping[str, Any], where: str, folder: Path | None = None) ->
         point = Point(
             labels,
             spec,
-            id_of(spec, PRIOR_FIELDS),
-            id_of(spec, PROBLEM_FIELDS),
+            id_of(spec, PRIOR_FIELDS, PRIOR_ROOTS),
+            id_of(spec, PROBLEM_FIELDS, ROOTS),
         )
         points.append(point)
         runs.extend(_run(point, key) for key in spec.samplers)
@@ -104,8 +108,9 @@ def _run(point: Point, key: str) -> Run:
     prior_id = point.prior_id
     if key in spec.priors:
         resolved["sampler_prior"] = own["priors"][key]
-        prior_id = id_of(spec.under_prior_of(key), PRIOR_FIELDS)
-    return Run(digest(resolved, parts_of(spec, key))[:DIGITS], key, point, prior_id, resolved)
+        prior_id = id_of(spec.under_prior_of(key), PRIOR_FIELDS, PRIOR_ROOTS)
+    name = digest(resolved, parts_of(spec, key), ROOTS)[:DIGITS]
+    return Run(name, key, point, prior_id, resolved)
 
 
 def parts_of(spec: Spec, key: str) -> list[Any]:
@@ -114,7 +119,7 @@ def parts_of(spec: Spec, key: str) -> list[Any]:
     return [spec.data, spec.prior, *prior, spec.operator, spec.observation, spec.samplers[key]]
 
 
-def id_of(spec: Spec, fields: set[str]) -> str:
-    """Hash of some fields of a spec."""
+def id_of(spec: Spec, fields: set[str], roots: Iterable[str]) -> str:
+    """Hash of some fields of a spec, with the code that they and ``roots`` stand on."""
     dumped = spec.model_dump(mode="json", by_alias=True, include=fields)
-    return digest(dumped, [getattr(spec, name) for name in sorted(fields)])[:DIGITS]
+    return digest(dumped, [getattr(spec, name) for name in sorted(fields)], roots)[:DIGITS]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mempost.core.identity import file_hashes, sources, versions
-from mempost.experiments.plan import Run, parts_of
+from mempost.experiments.plan import ROOTS, Run, parts_of
 
 
 def provenance_of(run: Run, threads: int) -> dict[str, Any]:
@@ -24,8 +24,8 @@ def provenance_of(run: Run, threads: int) -> dict[str, Any]:
         "resolved": dict(run.resolved),
         "seeds": {"spec": spec.seed, "observation": spec.observation.seed},
         "files": file_hashes(parts),
-        "versions": versions(parts),
-        "sources": dict(sorted(sources(parts).items())),
+        "versions": versions(parts, ROOTS),
+        "sources": dict(sorted(sources(parts, ROOTS).items())),
         "hardware": hardware(threads),
     }
 

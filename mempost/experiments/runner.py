@@ -58,7 +58,7 @@ def graph_of(workshop: Workshop) -> Graph:
                         fits[prior_id] = Task("fit", i, k)
                         graph[fits[prior_id]] = ()
                     needs = (*needs, fits[prior_id])
-            every = [Task("sample", i, k) for k in range(workshop.tiles(run))]
+            every = [Task("sample", i, k) for k in range(workshop.draws(run).tiles)]
             tiles = [t for t in every if not workshop.records.has_tile(run, t.tile)]
             sampler = run.spec.samplers[run.key]
             parts = [Task("prepare", i, k) for k in range(sampler.preparations if tiles else 0)]

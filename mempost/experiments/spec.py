@@ -6,49 +6,22 @@ A spec composes plugins by name. It holds no code and no import paths: a plugin 
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import torch
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model_validator
 
-from mempost.core.arrays import Array
-from mempost.core.dataset import Dataset
 from mempost.core.errors import SpecError, nearest
 from mempost.core.fields import PluginField, kind_definitions, resolve_kinds
 from mempost.core.figure import Figure
 from mempost.core.metric import Metric
-from mempost.core.operator import ForwardOperator, compose
-from mempost.core.plugin import Recipe
 from mempost.core.prior import Prior
 from mempost.core.sampler import PosteriorSampler
 from mempost.experiments.messages import spec_error
+from mempost.experiments.setting import Setting
 
-Dtype = Literal["float32", "float64", "complex64", "complex128"]
 DEFAULT = "default"
-
-
-def _device(value: str) -> str:
-    if re.fullmatch(r"cpu|cuda(:\d+)?|mps", value) is None:
-        raise ValueError("allowed are cpu, cuda, cuda:0 (or another number) and mps")
-    return value
-
-
-Device = Annotated[str, AfterValidator(_device)]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
 
 
 def _by_sampler(value: Any) -> Any:
@@ -62,119 +35,16 @@ TableForm = BeforeValidator(
     lambda value: {c: c for c in value} if isinstance(value, list | tuple) else value,
     json_schema_input_type=list[str] | dict[str, str],
 )
-_Operator = Annotated[ForwardOperator, PluginField("operator")]
-OperatorList = Annotated[
-    Annotated[tuple[_Operator, ...], Field(min_length=1)],
-    BeforeValidator(_as_list, json_schema_input_type=_Operator | tuple[_Operator, ...]),
-]
-"""One operator, or a list applied right to left."""
 
 
-class NoiseSpec(Recipe):
-    """Gaussian observation noise: a standard deviation, or a fraction of the data's maximum."""
-
-    std: float | None = Field(None, gt=0)
-    relative_to_max: float | None = Field(None, gt=0)
-    complex: bool | None = Field(None, description="as the operator's values, if not given")
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> NoiseSpec:
-        if (self.std is None) == (self.relative_to_max is None):
-            raise ValueError("give either std or relative_to_max")
-        return self
-
-
-class Values(Recipe):
-    """A truth given by its raw coordinates."""
-
-    type: Literal["values"] = "values"
-    values: Array
-
-
-class HeldOut(Recipe):
-    """A held-out example of the dataset."""
-
-    type: Literal["held_out"] = "held_out"
-    index: NonNegativeInt = 0
-
-
-class TrainAverage(Recipe):
-    """The average of training examples (of one, that example itself)."""
-
-    type: Literal["train"] = "train"
-    indices: tuple[NonNegativeInt, ...] = Field((0,), min_length=1)
-
-
-class PriorDraw(Recipe):
-    """A draw from the prior."""
-
-    type: Literal["prior"] = "prior"
-    index: NonNegativeInt = 0
-
-
-class OtherData(Recipe):
-    """A training example of another dataset."""
-
-    type: Literal["dataset"] = "dataset"
-    dataset: Annotated[Dataset, PluginField("dataset")]
-    index: NonNegativeInt = 0
-
-
-class Calibration(Recipe):
-    """Many truths instead of one: data are simulated from each, and its posterior is drawn from."""
-
-    truths: PositiveInt = 1000
-    source: Literal["prior", "held_out", "train"] = Field(
-        "prior", description="draws of the prior, or examples from the first on"
-    )
-
-
-Truth = Annotated[
-    Values | HeldOut | TrainAverage | PriorDraw | OtherData, Field(discriminator="type")
-]
-
-
-class Observation(Recipe):
-    """Data given as values, or simulated from a truth, if need be with another operator."""
-
-    values: Array | None = None
-    truth: Truth | None = None
-    operator: OperatorList | None = Field(
-        None, description="simulates the data, to avoid the inverse crime"
-    )
-    noisy: bool = True
-    seed: NonNegativeInt | None = Field(
-        None, description="of truth and noise; the spec's if not given"
-    )
-
-    @model_validator(mode="after")
-    def _values_or_truth(self) -> Observation:
-        if (self.values is None) == (self.truth is None):
-            raise ValueError("give either values or truth")
-        if self.values is not None and self.operator is not None:
-            raise ValueError("operator simulates data from a truth; values need none")
-        return self
-
-
-class Spec(Recipe):
+class Spec(Setting):
     """One point of a study: everything but the sweep."""
 
     title: str = Field(min_length=1)
     description: str = ""
-    seed: int = Field(0, ge=0, lt=2**63)
-    dtype: Dtype = "float64"
-    device: Device = "cpu"
-    data: Annotated[Dataset, PluginField("dataset")] | None = None
-    prior: Annotated[Prior, PluginField("prior")]
     priors: dict[Key, Annotated[Prior, PluginField("prior")]] = Field(
         default_factory=dict,
         description="other priors for some of the samplers; data and truth stay those of `prior`",
-    )
-    operator: OperatorList
-    noise: NoiseSpec
-    observation: Observation
-    calibration: Calibration | None = Field(
-        None, description="draw for many truths; the observation then sets the noise alone"
     )
     samplers: dict[Key, Annotated[PosteriorSampler, PluginField("sampler")]] = Field(min_length=1)
     samples: Annotated[dict[Key, PositiveInt], SamplesForm] = Field(
@@ -219,17 +89,6 @@ class Spec(Recipe):
     def n_samples(self, key: str) -> int:
         """Number of draws (or chains) of a sampler."""
         return self.samples.get(key, self.samples.get(DEFAULT, 1000))
-
-    @property
-    def real_dtype(self) -> torch.dtype:
-        """Precision of the model's coordinates."""
-        single = self.dtype in ("float32", "complex64")
-        return torch.float32 if single else torch.float64
-
-    @property
-    def forward_operator(self) -> ForwardOperator:
-        """The composed operator."""
-        return self.operator[0] if len(self.operator) == 1 else compose(list(self.operator))
 
 
 def parse_spec(raw: dict[str, Any], where: str, folder: Path | None = None) -> Spec:

@@ -23,10 +23,10 @@ from mempost.core.keeping import keeping
 from mempost.core.prior import FittedPrior, State
 from mempost.core.progress import Progress, silent
 from mempost.core.result import Result
-from mempost.core.sampler import Samples, TiledSampler, join_tiles, require_finite
-from mempost.core.streams import TILE, Streams, n_tiles
-from mempost.experiments.build import Setup, build, fit_prior, load_data, rebuild
-from mempost.experiments.calibration import draw_for_truths, join_truths
+from mempost.core.sampler import Samples
+from mempost.experiments.build import Setup, build, rebuild
+from mempost.experiments.drawing import Draws
+from mempost.experiments.fitting import fit_prior, load_data
 from mempost.experiments.plan import Plan, Point, Run
 from mempost.experiments.provenance import provenance_of
 from mempost.experiments.records import Records
@@ -161,28 +161,16 @@ class Workshop:
 
     # -- tasks --------------------------------------------------------------------------------
 
-    def tiles(self, run: Run) -> int:
-        """Number of sampling tasks of a run."""
-        if run.spec.calibration is not None:
-            return n_tiles(run.spec.calibration.truths)
-        sampler = run.spec.samplers[run.key]
-        return sampler.tiles(run.n) if isinstance(sampler, TiledSampler) else 1
+    def draws(self, run: Run) -> Draws:
+        """What a run draws."""
+        return Draws(run.spec, run.spec.samplers[run.key], run.n)
 
     def _sample(self, run: Run, tile: int, progress: Progress) -> None:
-        result = self.result(run)
-        sampler, streams = result.sampler, Streams(result.seed, "sampling")
-        sampler.check(result.problem)
+        common, own = self.common_setup(run.point), self.setup(run)
         start = time.perf_counter()
         try:
             with counting() as counts:
-                if run.spec.calibration is not None:
-                    common, own = self.common_setup(run.point), self.setup(run)
-                    samples = draw_for_truths(run.spec, common, own, run.key, tile, progress)
-                elif isinstance(sampler, TiledSampler):
-                    samples = sampler.sample_tile(result.problem, tile, streams, progress)
-                else:
-                    samples = sampler.sample(result.problem, run.n, streams, progress)
-            self._require_finite(run, tile, samples)
+                samples = self.draws(run).draw(tile, common, own, progress)
         except NonFiniteError as error:
             if error.state:
                 values = {"error": str(error), "tile": tile}
@@ -191,31 +179,18 @@ class Workshop:
         cost = {"counts": dict(counts), "seconds": time.perf_counter() - start}
         self.records.write_tile(run, tile, samples, cost)
 
-    def _require_finite(self, run: Run, tile: int, samples: Samples) -> None:
-        """Refuse non-finite draws, but for those that only fill up the last tile."""
-        calibration = run.spec.calibration
-        chains, draws, _ = samples.values.shape
-        most, size = (run.n, chains) if calibration is None else (calibration.truths, TILE)
-        wanted = samples.values[: most - tile * size].flatten(0, 1)
-        require_finite(wanted, "x", first_sample=tile * size * draws)
-
     def _assemble(self, run: Run) -> None:
         """Write result.nc and provenance.json from the tiles, and drop these."""
         tiles: list[Samples] = []
         counts: Counter[str] = Counter()
         seconds = 0.0
-        for tile in range(self.tiles(run)):
+        draws = self.draws(run)
+        for tile in range(draws.tiles):
             samples, cost = self.records.read_tile(run, tile)
             tiles.append(samples)
             seconds += cost["seconds"]
             counts.update(cost["counts"])
-        spec = run.spec
-        if spec.calibration is not None:
-            samples = join_truths(tiles)
-        elif isinstance(spec.samplers[run.key], TiledSampler):
-            samples = join_tiles(tiles, run.n)
-        else:
-            samples = tiles[0]
+        samples = draws.join(tiles)
         setup = self.setup(run)
         attributes = {"title": self.plan.title, "sampler": run.key, "run": run.id}
         self.store.write(

@@ -1,0 +1,39 @@
+"""The training examples of a setting, and the prior fitted to them."""
+
+from __future__ import annotations
+
+import torch
+
+from mempost.core.dataset import Data, Dataset
+from mempost.core.errors import SpecError
+from mempost.core.prior import FittedPrior
+from mempost.core.progress import Progress, silent
+from mempost.core.streams import Streams
+from mempost.experiments.setting import Setting
+
+
+def load_data(setting: Setting) -> Data | None:
+    """The examples in raw coordinates and in the setting's precision."""
+    return None if setting.data is None else load_examples(setting.data, setting)
+
+
+def load_examples(dataset: Dataset, setting: Setting) -> Data:
+    """The examples of any dataset, in the setting's precision and on its device.
+
+    Raises:
+        SpecError: an example is not finite.
+    """
+    data = dataset.load(Streams(setting.seed, "data"))
+    for name, x in (("training", data.train), ("held-out", data.held_out)):
+        if not torch.isfinite(x).all():
+            raise SpecError(f"data: the {name} examples hold non-finite numbers")
+    device, dtype = setting.device, setting.real_dtype
+    return Data(data.train.to(device, dtype), data.held_out.to(device, dtype))
+
+
+def fit_prior(setting: Setting, data: Data | None, progress: Progress = silent) -> FittedPrior:
+    """Fit the prior, on the setting's device and in its precision."""
+    streams = Streams(setting.seed, "training")
+    x = data.train if data is not None and setting.prior.needs_data else None
+    fitted = setting.prior.fit(x, streams=streams, progress=progress)
+    return fitted.to(device=setting.device, dtype=setting.real_dtype)
