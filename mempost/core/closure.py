@@ -9,7 +9,8 @@ installed (a file beside a script, a package under development). Of an installed
 counts: a closure gives its name. A name that a package passes on by a ``__getattr__`` is looked up
 in the dictionary that gives the module of each name, as mempost's own does; without one, all of
 the package counts. So it does where ``import_module`` is called with what is not a literal; but in
-mempost, which does so for names of plugins alone, and each of these is a recipe and a root.
+mempost, which does so for names of plugins alone, and each of these is a recipe and a root. Modules
+named ``bibliography`` hold publications and nothing that acts: they do not count.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import NamedTuple
 from mempost.core.imports import Imports, imports_of
 
 OURS = "mempost"
+_INERT = "bibliography"
 _INSTALLED = {"site-packages", "dist-packages"}
 _Stamp = tuple[int, int, int] | None
 
@@ -121,6 +123,8 @@ class _Walk:
                 yield from self._passed_on(place, part)
                 return
             place = inside
+            if part == _INERT:
+                return
             yield place
 
     def _passed_on(self, place: _Place, name: str) -> Iterator[_Place]:

@@ -24,6 +24,9 @@ from mempost.experiments.plan import DIGITS, Run
 from mempost.experiments.results import from_tensors, read_samples, to_tensors
 from mempost.experiments.store import Store
 
+MEASURE_ROOTS = ("mempost.core.result",)
+"""What metrics are given; the rest of what they stand on they import."""
+
 
 class Records:
     """Reads and writes what is kept of runs; what is absent or corrupt is None."""
@@ -93,7 +96,8 @@ class Records:
         spec = run.point.spec
         fields = {"metrics", "samplers", "samples", "priors"}
         dumped = spec.model_dump(mode="json", by_alias=True, include=fields) | {"key": run.key}
-        name = digest(dumped, [spec.metrics, spec.samplers, spec.priors])[:DIGITS]
+        parts = [spec.metrics, spec.samplers, spec.priors]
+        name = digest(dumped, parts, MEASURE_ROOTS)[:DIGITS]
         return self.path(run, "metrics", f"{name}.json")
 
     def write_metrics(self, run: Run, values: Mapping[str, float], silent: list[int]) -> None:

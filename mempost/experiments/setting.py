@@ -21,10 +21,10 @@ from pydantic import (
 
 from mempost.core.arrays import Array
 from mempost.core.dataset import Dataset
+from mempost.core.fields import PluginField
 from mempost.core.operator import ForwardOperator, compose
 from mempost.core.plugin import Recipe
 from mempost.core.prior import Prior
-from mempost.core.reference import PluginField
 
 Dtype = Literal["float32", "float64", "complex64", "complex128"]
 

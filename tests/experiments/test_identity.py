@@ -1,6 +1,7 @@
 """What makes two results the same result: hyper-parameters, code, files; and nothing else."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -104,13 +105,115 @@ def test_an_edited_module_is_run_again_and_a_report_of_it_refused(tmp_path):
     assert "0 tasks to do" in call("run", spec, "--out", out).stderr
     table = (out / "table.csv").read_bytes()
     [module] = [p for p in package.glob("*/*.py") if "Sine" in p.read_text()]
-    module.write_text(module.read_text() + "\n# edited\n")
+    module.write_text(module.read_text() + "\n# a comment\n")
+    assert "0 tasks to do" in call("run", spec, "--out", out).stderr
+    module.write_text(module.read_text() + "EDITED = True\n")
     refused = call("report", out)
     assert refused.returncode == 2
-    assert f"{module.parent.name} (" in refused.stderr
+    assert f"{module.parent.name}.{module.stem} (" in refused.stderr
     assert (out / "table.csv").read_bytes() == table
     assert "0 tasks to do" not in call("run", spec, "--out", out).stderr
     assert call("report", out).returncode == 0
+
+
+PROBE = """
+import json, sys
+from pathlib import Path
+import mempost
+from mempost.core.keeping import content_hash
+from mempost.core.registry import REGISTRIES
+from mempost.experiments.plan import make_plan
+from mempost.experiments.records import Records
+from mempost.experiments.store import Store
+
+home = Path(mempost.__file__).parent
+assert home.is_relative_to(sys.argv[1]), home
+spec, edits = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+
+def ids():
+    [run] = make_plan(spec, "spec").runs
+    measured = Records(Store(Path("out"))).metrics_path(run).stem
+    kept = [content_hash(REGISTRIES[kind].get(name)()) for kind, name in (
+        ("operator", "squared_slowness"), ("prior", "learned_score"), ("sampler", "smc"))]
+    return [run.id, run.prior_id, measured, *kept]
+
+print(json.dumps(ids()))
+for name, old, new in edits:
+    path = home / name
+    before = path.read_text()
+    assert old in before, (name, old)
+    path.write_text(before.replace(old, new, 1) if old else before + new)
+    print(json.dumps(ids()))
+    path.write_text(before)
+print(json.dumps(ids()))
+"""
+IDS = ("run", "prior", "measured", "operator", "training", "smc")
+EDIT = ("", "\nEDITED = True\n")
+IN_DENOISE = (
+    "def _denoise(self, z: Tensor, a: Tensor, s: Tensor) -> Tensor:\n",
+    "        z = z + 0\n",
+)
+EDITS = [
+    # what sampled, or what it sampled from
+    ("plugins/priors/kernel_mixture.py", *IN_DENOISE, "run prior"),
+    ("plugins/samplers/linearised_mixture.py", *EDIT, "run measured"),
+    ("plugins/operators/polynomial.py", *EDIT, "run"),
+    ("plugins/datasets/points.py", *EDIT, "run prior"),
+    ("core/noise.py", *EDIT, "run prior measured training smc"),
+    ("core/coordinates.py", *EDIT, "run prior measured training smc"),
+    ("experiments/fitting.py", *EDIT, "run prior"),
+    ("experiments/build.py", *EDIT, "run"),
+    ("experiments/calibration.py", *EDIT, "run"),
+    ("experiments/drawing.py", *EDIT, "run"),
+    # what measures, shows, or belongs to other runs
+    ("plugins/metrics/moments.py", *EDIT, "measured"),
+    ("core/metric.py", *EDIT, "measured"),
+    ("plugins/figures/marginals.py", *EDIT, ""),
+    ("experiments/report/html.py", *EDIT, ""),
+    ("experiments/cli.py", *EDIT, ""),
+    ("experiments/spec.py", *EDIT, ""),
+    ("experiments/workshop.py", *EDIT, ""),
+    ("plugins/samplers/dps.py", *EDIT, ""),
+    ("plugins/bibliography.py", *EDIT, ""),
+    ("plugins/priors/score_matching/training.py", *EDIT, "training"),
+    ("plugins/samplers/tempered_population.py", *EDIT, "smc"),
+    # what does not run
+    ("core/noise.py", "", "\n# a comment\n\n\n", ""),
+    ("core/noise.py", '"""', "More words. ", ""),
+]
+
+
+def test_what_is_edited_in_a_copy_decides_what_is_run_again(tmp_path):
+    """Ids over edits of single files in a copy of the tree."""
+    copy = shutil.copytree(
+        Path(mempost.__file__).parent,
+        tmp_path / "mempost",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    spec = BASE | {
+        "observation": {"truth": {"type": "prior"}},
+        "operator": {"type": "polynomial", "coefficients": [0, 1, 0, 0.3]},
+        "samplers": {"a": {"type": "exact_lgm"}},
+        "metrics": [{"type": "moments"}],
+        "figures": [{"type": "marginals"}],
+    }
+    edits = [(name, old, old + new) for name, old, new, _ in EDITS]
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, str(tmp_path), json.dumps(spec), json.dumps(edits)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    before, *after, restored = [json.loads(line) for line in done.stdout.splitlines()]
+    assert restored == before and copy.is_dir()
+    changed = [
+        (name, new, " ".join(what for what, a, b in zip(IDS, before, ids, strict=True) if a != b))
+        for (name, _, new, _), ids in zip(EDITS, after, strict=True)
+    ]
+    wrong = [c for c, (*_, expected) in zip(changed, EDITS, strict=True) if c[-1] != expected]
+    assert wrong == []
 
 
 def test_what_is_kept_depends_on_the_code(monkeypatch):
