@@ -76,8 +76,13 @@ def drop(name: str) -> None:
         shelf.drop(name)
 
 
-def content_hash(*parts: str | int | BaseModel | Tensor) -> str:
-    """A hash of recipes (with their code and files), tensors (values, shape, dtype) and names."""
+def content_hash(*parts: str | int | BaseModel | Tensor, code: str | None = None) -> str:
+    """A hash of recipes (with their code and files), tensors (values, shape, dtype) and names.
+
+    Args:
+        parts: what the kept thing is made from.
+        code: the module that makes it, where that is not the module of a recipe in ``parts``.
+    """
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
@@ -90,4 +95,6 @@ def content_hash(*parts: str | int | BaseModel | Tensor) -> str:
         else:
             digest.update(f"{type(part).__name__} {part}".encode())
         digest.update(b"\0")
+    if code is not None:
+        digest.update(f"code {identity.digest(None, [], [code])}".encode())
     return digest.hexdigest()[:32]

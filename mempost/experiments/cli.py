@@ -136,7 +136,28 @@ def report(
 
     study = Study.open(folder)
     write_report(study)
-    _summarise(study)
+    _summarise(study, listed=True)
+
+
+@app.command()
+def prune(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What a run left behind.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
+) -> None:
+    """Show what no run of the study in a folder uses any more; remove it with --yes."""
+    from mempost.experiments.leftovers import leftovers, readable, remove
+    from mempost.experiments.study import Study
+
+    study = Study.open(folder)
+    found = leftovers(study)
+    for item in found:
+        where = item.path.relative_to(study.store.folder)
+        typer.echo(f"{readable(item.size):>10}  {where}  {item.what}")
+    if yes:
+        remove(found)
+    total = readable(sum(item.size for item in found))
+    end = "removed" if yes else "nothing was removed, --yes removes them"
+    typer.echo(f"{len(found)} left over, {total}: {end}" if found else "nothing is left over")
 
 
 @app.command()
@@ -212,7 +233,9 @@ def new(
     typer.echo(f"made {made}; next: pip install -e {made}, then pytest {made}")
 
 
-def _summarise(study: Study) -> None:
+def _summarise(study: Study, listed: bool = False) -> None:
+    from mempost.experiments.leftovers import leftovers
+
     statuses = study.statuses
     for sentence in study.verdicts:
         typer.echo(f"- {sentence}")
@@ -224,6 +247,14 @@ def _summarise(study: Study) -> None:
     ok = sum(s.state == "ok" for s in statuses)
     where = study.store.folder
     shown = where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where
+    strangers = [item for item in leftovers(study) if item.path.parent.name == "runs"]
+    for item in strangers if listed else ():
+        typer.echo(f"left over: {item.path.name}, {item.what}")
+    if strangers:
+        typer.echo(
+            f"{len(strangers)} runs in {shown} are of another spec, other code or other files; "
+            f"`mempost prune {shown}` shows what can go"
+        )
     typer.echo(f"{ok} of {len(statuses)} runs finished; open {shown}/report.html")
     if not study.ok:
         raise typer.Exit(3)

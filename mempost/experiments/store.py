@@ -7,6 +7,7 @@
     DIR/runs/<id>/provenance.json
     DIR/runs/<id>/tiles/*.safetensors    samples of a run that is not finished
     DIR/runs/<id>/failed_state.safetensors   what a sampler held when it met a non-finite value
+    DIR/runs/<id>/kept/<hash>            marks what the run has used of DIR/kept; priors do so, too
     DIR/priors/<id>/prior.safetensors    fitted priors, shared by runs
     DIR/kept/<hash>.safetensors          what plugins keep (Jacobians, training half done)
 
@@ -125,10 +126,16 @@ class Store:
 
 
 class KeptFolder:
-    """The shelf of a store: what plugins keep by its hash (see `mempost.core.keeping`)."""
+    """The shelf of a store: what plugins keep by its hash (see `mempost.core.keeping`).
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    Args:
+        store: the output folder.
+        owner: the folder of the run or prior that uses the shelf; there stands a mark
+            ``kept/<name>`` for everything that it has used, so that it is known what nobody does.
+    """
+
+    def __init__(self, store: Store, owner: Path | None = None) -> None:
+        self.store, self.owner = store, owner
 
     def _path(self, name: str) -> Path:
         return self.store.path("kept", f"{name}.safetensors")
@@ -138,13 +145,20 @@ class KeptFolder:
 
     def load(self, name: str) -> State | None:
         kept = self.store.read_or_none(self.store.read_tensors, self._path(name))
+        self._mark(name)
         return None if kept is None else State(*kept)
 
     def save(self, name: str, state: State) -> None:
         self.store.write_tensors(self._path(name), *state)
+        self._mark(name)
 
     def drop(self, name: str) -> None:
         self._path(name).unlink(missing_ok=True)
+
+    def _mark(self, name: str) -> None:
+        if self.owner is not None and self.holds(name):
+            (self.owner / "kept").mkdir(parents=True, exist_ok=True)
+            (self.owner / "kept" / name).touch()
 
 
 def _checksum(tensors: Mapping[str, Tensor], values: str) -> str:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 Row = dict[str, Any]
+SHOWN = 6
+"""Changes that are named when a folder is refused."""
 
 
 class Study:
@@ -69,9 +71,11 @@ class Study:
             for name in sorted(old.keys() | new.keys())
             if old.get(name) != new.get(name)
         ]
+        what = ", ".join(changed[:SHOWN]) or "the spec differs"
+        what += f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise SpecError(
             f"{store.folder}: the finished runs there were made by other code or from other files: "
-            f"{', '.join(changed) or 'the spec differs'}. Run the spec again; nothing was changed"
+            f"{what}. Run the spec again; nothing was changed"
         )
 
     def remember(self) -> None:

@@ -66,7 +66,10 @@ class Workshop:
     def carry_out(self, task: Task, progress: Progress = silent) -> None:
         """Do one task; its result is in the store afterwards."""
         run = self.plan.runs[task.run]
-        with limited_threads(self.threads), keeping(KeptFolder(self.store)):
+        owner = self.store.path("runs", run.id)
+        if task.kind == "fit":
+            owner = self.store.path("priors", self.priors_of(run)[task.tile][0])
+        with limited_threads(self.threads), keeping(KeptFolder(self.store, owner)):
             if task.kind == "fit":
                 self.prior(*self.priors_of(run)[task.tile], progress)
             elif task.kind == "prepare":

@@ -109,7 +109,8 @@ class Linearisations:
         keeping.save(self._name(k), State(tensors, {}))
 
     def _name(self, k: int) -> str:
-        return f"jacobian-{keeping.content_hash(self.operator, self.points[self.blocks[k]])}"
+        points = self.points[self.blocks[k]]
+        return f"jacobian-{keeping.content_hash(self.operator, points, code=__name__)}"
 
     def block_statistics(self, k: int, y: Float[Tensor, "c m"]) -> Statistics:
         """G_n, t_n and q_n of one block for c data sets."""

@@ -106,7 +106,7 @@ class MapSearch:
         factors = prior.factor_product(index, eye.expand(len(index), -1, -1))
         numbers = f"{problem.noise.component_std!r} {self.iterations} {self.tolerance!r}"
         pieces = (prior.means[index], factors, torch.view_as_real(problem.y + 0j), numbers)
-        return f"map-{keeping.content_hash(problem.operator, *pieces)}"
+        return f"map-{keeping.content_hash(problem.operator, *pieces, code=__name__)}"
 
 
 _remembered: OrderedDict[str, ComponentUpdates] = OrderedDict()

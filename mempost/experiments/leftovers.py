@@ -1,0 +1,100 @@
+"""What lies in an output folder and belongs to no run of its study any more.
+
+A run is left over when its spec, its code or a file that it read has changed: it has another id
+now. With it go its numbers, priors that no run is drawn under, and what plugins keep, if runs that
+are left over have used it and no run of the study has. What nothing is known of stays.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from mempost.experiments.plan import DIGITS
+from mempost.experiments.study import Study
+
+_ID = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
+
+
+class Leftover(NamedTuple):
+    """A file or folder of a store that its study does not name, what it is, and its bytes."""
+
+    path: Path
+    what: str
+    size: int
+
+
+def leftovers(study: Study) -> list[Leftover]:
+    """All leftovers of a study: runs first, then numbers, priors and what was kept."""
+    store, plan = study.store, study.plan
+    records = study.workshop.records
+    runs = {run.id for run in plan.runs}
+    priors = {name for run in plan.runs for name in (run.prior_id, run.point.prior_id)}
+    numbers = {records.metrics_path(run) for run in plan.runs}
+    found: list[Leftover] = []
+    mine = [*_named(store.folder / "runs", runs), *_named(store.folder / "priors", priors)]
+    others: list[Path] = []
+    for folder, names, what in (("runs", runs, "run"), ("priors", priors, "prior")):
+        for path in _ids(store.folder / folder):
+            if path.name not in names and path.is_dir():
+                others.append(path)
+                found.append(Leftover(path, _described(study, path, what), _size(path)))
+    for path in (m for folder in mine for m in _ids(folder / "metrics")):
+        if path not in numbers and path.suffix == ".json":
+            found.append(Leftover(path, "numbers of metrics", _size(path)))
+    for name in sorted(_marks(others) - _marks(mine)):
+        path = store.path("kept", f"{name}.safetensors")
+        if path.is_file() and not path.is_symlink():
+            found.append(Leftover(path, "kept by a plugin", _size(path)))
+    return found
+
+
+def remove(items: Iterable[Leftover]) -> None:
+    """Delete leftovers."""
+    for item in items:
+        if item.path.is_dir():
+            shutil.rmtree(item.path)
+        else:
+            item.path.unlink()
+
+
+def readable(size: int) -> str:
+    """A number of bytes for people."""
+    amount, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB"):
+        if amount >= 1000:
+            amount, unit = amount / 1000, larger
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def _described(study: Study, path: Path, what: str) -> str:
+    """What is known of a run that no study names."""
+    kept = study.store.read_or_none(study.store.read_json, path / "provenance.json")
+    if kept is None:
+        return what if what == "prior" else "run that was not finished"
+    labels = "".join(f", {name}={value}" for name, value in kept.get("point", {}).items())
+    return f"{what} of {kept.get('sampler', 'a sampler')}{labels}"
+
+
+def _ids(folder: Path) -> Iterator[Path]:
+    """What is named by an id in a folder; links are somebody else's."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else ()
+    plain = (p for p in inside if not p.is_symlink())
+    return (p for p in plain if _ID.fullmatch(p.name if p.is_dir() else p.stem))
+
+
+def _named(folder: Path, names: Iterable[str]) -> list[Path]:
+    return [folder / name for name in sorted(names)]
+
+
+def _marks(owners: Iterable[Path]) -> set[str]:
+    """Names of what runs and priors have used of what plugins keep."""
+    return {mark.name for owner in owners for mark in owner.glob("kept/*")}
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return sum(p.stat().st_size for p in files if not p.is_symlink())
