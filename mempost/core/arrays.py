@@ -1,8 +1,9 @@
 """Arrays as hyper-parameters: immutable, compared and hashed by content.
 
 A frozen model that holds a tensor breaks ``==``, ``hash`` and JSON. A `FrozenArray` does not:
-it is written as nested lists in a spec, is equal to an array with the same numbers, and gives
-a tensor of any dtype on any device.
+it is written in a spec as nested lists, or as a file that holds the numbers
+(``{type: file, path: data.npy}``), is equal to an array with the same numbers, and gives a tensor
+of any dtype on any device.
 """
 
 from __future__ import annotations
@@ -11,20 +12,33 @@ import hashlib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import ValidationInfo
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
+
+from mempost.core.array_file import ArrayInFile
+from mempost.core.errors import MempostError, shown
+from mempost.core.numbers import is_number
 
 if TYPE_CHECKING:
     import torch
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
 
+MOST_AXES = 32
+
+
 class FrozenArray:
-    """A read-only float64 or complex128 array with value semantics."""
+    """A read-only float64 or complex128 array with value semantics.
 
-    __slots__ = ("_digest", "_values")
+    Attributes:
+        files: the files that the numbers were read from, if they were.
+    """
 
-    def __init__(self, values: Any) -> None:
+    __slots__ = ("_digest", "_values", "files")
+
+    def __init__(self, values: Any, files: tuple[ArrayInFile, ...] = ()) -> None:
+        self.files = files
         if hasattr(values, "detach"):  # a tensor
             values = values.detach().cpu().numpy()
         array = np.array(values)
@@ -72,6 +86,12 @@ class FrozenArray:
     def __repr__(self) -> str:
         return f"FrozenArray(shape={self.shape})"
 
+    def dump(self) -> Any:
+        """What stands for the array in a spec: the one file it is read from, or its numbers."""
+        if len(self.files) == 1:
+            return self.files[0].model_dump(mode="json")
+        return self.tolist()
+
 
 class ArraySchema(GenerateJsonSchema):
     """JSON schemas in which arrays that are defaults stand as lists."""
@@ -81,9 +101,10 @@ class ArraySchema(GenerateJsonSchema):
 
 
 class ArrayField:
-    """Pydantic annotation: nested lists, NumPy arrays or tensors with ``ndim`` axes.
+    """Pydantic annotation: nested lists, NumPy arrays, tensors or a file, with ``ndim`` axes.
 
-    Complex numbers are refused where ``real``.
+    Complex numbers, also written ``{real: ..., imag: ...}``, are refused where ``real``. Of an
+    array in a file, axes of length one come and go to give ``ndim``.
     """
 
     def __init__(self, ndim: int | None = None, real: bool = False) -> None:
@@ -92,9 +113,9 @@ class ArrayField:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
+        return core_schema.with_info_plain_validator_function(
             self._validate,
-            serialization=core_schema.plain_serializer_function_ser_schema(lambda a: a.tolist()),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda a: a.dump()),
         )
 
     def __get_pydantic_json_schema__(
@@ -103,20 +124,22 @@ class ArrayField:
         items: dict[str, Any] = {"type": "number"}
         for _ in range(self.ndim or 0):
             items = {"type": "array", "items": items}
-        return items if self.ndim is not None else {"type": ["array", "number", "object"]}
+        if self.ndim is None:
+            items = {"type": ["array", "number"]}
+        parts = {"type": "object", "required": ["real", "imag"]}
+        file = ArrayInFile.model_json_schema()
+        return {"anyOf": [items, file] if self.real else [items, file, parts]}
 
-    def _validate(self, value: Any) -> FrozenArray:
-        try:
-            if isinstance(value, dict) and set(value) == {"real", "imag"}:
-                value = np.asarray(value["real"]) + 1j * np.asarray(value["imag"])
-            array = value if isinstance(value, FrozenArray) else FrozenArray(value)
-        except (ValueError, TypeError, OverflowError):
-            array = None
+    def _validate(self, value: Any, info: ValidationInfo) -> FrozenArray:
         axes = "numbers" if self.ndim is None else f"numbers with {self.ndim} axes"
-        if array is None:
+        try:
+            array = self._array(value, info)
+        except (ValueError, TypeError, OverflowError) as error:
             raise PydanticCustomError(
-                "array", "Input should be a rectangular array of {axes}", {"axes": axes}
-            )
+                "array",
+                "Input should be a rectangular array of {axes}{why}",
+                {"axes": axes, "why": f": {error}" if isinstance(error, _ArrayError) else ""},
+            ) from None
         if self.ndim is not None and array.ndim != self.ndim:
             raise PydanticCustomError(
                 "array_axes",
@@ -130,6 +153,50 @@ class ArrayField:
         if not np.isfinite(array.numpy()).all():
             raise PydanticCustomError("array_finite", "Input should hold finite numbers only", {})
         return array
+
+    def _array(self, value: Any, info: ValidationInfo) -> FrozenArray:
+        if isinstance(value, FrozenArray):
+            return value
+        if isinstance(value, dict) and set(value) == {"real", "imag"}:
+            real, imag = self._array(value["real"], info), self._array(value["imag"], info)
+            if real.shape != imag.shape:
+                raise _ArrayError(f"real has shape {real.shape}, imag {imag.shape}")
+            return FrozenArray(real.numpy() + 1j * imag.numpy(), (*real.files, *imag.files))
+        if isinstance(value, dict):
+            file = ArrayInFile.model_validate(value, context=info.context)
+            try:
+                return FrozenArray(self._with_axes(file.read()), (file,))
+            except MempostError as error:
+                raise PydanticCustomError("array_file", "{why}", {"why": str(error)}) from None
+        return FrozenArray(_numbers(value))
+
+    def _with_axes(self, array: np.ndarray) -> np.ndarray:
+        """The array with ``ndim`` axes, if that is a matter of axes of length one."""
+        long = tuple(n for n in array.shape if n > 1)
+        if self.ndim is None or array.ndim == self.ndim or len(long) != self.ndim:
+            return array
+        return array.reshape(long)
+
+
+class _ArrayError(ValueError):
+    """What is wrong with an array, in words."""
+
+
+def _numbers(value: Any, depth: int = 0) -> Any:
+    """Nested lists as they are, the text of numbers as numbers; anything else is refused."""
+    if not isinstance(value, list | tuple):
+        if isinstance(value, str) and is_number(value):
+            return float(value)
+        if not (is_number(value) or isinstance(value, complex) or hasattr(value, "dtype")):
+            raise _ArrayError(f"{shown(value)} is no number")
+        if "bool" in str(getattr(value, "dtype", "")):
+            raise _ArrayError("booleans are no numbers")
+        return value
+    if depth > MOST_AXES:
+        raise _ArrayError(f"it has more than {MOST_AXES} axes")
+    if set(map(type, value)) <= {int, float}:
+        return value
+    return [_numbers(item, depth + 1) for item in value]
 
 
 Array = Annotated[FrozenArray, ArrayField()]

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from mempost.core.arrays import FrozenArray
 from mempost.core.closure import closure
 from mempost.core.errors import PluginError
 from mempost.core.notebook import is_fileless, used_by
@@ -116,6 +117,8 @@ def _walk(value: Any) -> Iterator[Any]:
         inside = value.values()
     elif isinstance(value, list | tuple):
         inside = value
+    elif isinstance(value, FrozenArray):
+        inside = value.files
     for item in inside:
         if not isinstance(item, str | int | float | None):
             yield from _walk(item)

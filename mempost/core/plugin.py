@@ -17,13 +17,15 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    GetCoreSchemaHandler,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from mempost.core.errors import nearest
+from mempost.core.numbers import numbers_alone
 from mempost.core.publication import Publication
 
 TAGS: dict[str, str] = {
@@ -40,9 +42,16 @@ TAGS: dict[str, str] = {
 
 
 class Recipe(BaseModel):
-    """A frozen set of validated hyper-parameters; unknown names and NaN are refused."""
+    """A frozen set of validated hyper-parameters.
+
+    Unknown names, NaN, and booleans where a number stands are refused.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return numbers_alone(handler(source))
 
     @model_validator(mode="before")
     @classmethod
@@ -102,10 +111,17 @@ class Plugin(Recipe):
 def _resolve_input(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("folder")
     resolved = path if path.is_absolute() or base is None else Path(base) / path
-    if not resolved.is_file():
+    try:
+        found = resolved.is_file()
+    except (OSError, ValueError):  # a name too long, or with a null in it
+        found = False
+    if not found:
         raise PydanticCustomError("input_file", "No file at {path}", {"path": str(resolved)})
     return resolved.resolve()
 
 
 InputFile = Annotated[Path, AfterValidator(_resolve_input)]
-"""A file that a plugin reads; relative paths start from the folder of the spec."""
+"""A file that a plugin reads; relative paths start from the folder of the spec.
+
+Its content counts in the id of a run: a file that changes makes its runs run again.
+"""

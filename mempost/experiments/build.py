@@ -16,6 +16,7 @@ from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator, compose
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
+from mempost.core.shapes import fits
 from mempost.core.streams import Streams
 from mempost.experiments.fitting import fit_prior, load_data, load_examples
 from mempost.experiments.setting import (
@@ -78,6 +79,10 @@ def rebuild(common: Setup, spec: Setting, data: Data | None, prior: FittedPrior)
 def _in_coordinates(data: Data | None, prior: FittedPrior) -> Data | None:
     if data is None:
         return None
+    if not fits(tuple(data.train.shape[1:]), prior.shape):
+        raise SpecError(
+            f"data: examples of shape {tuple(data.train.shape[1:])}, the prior's are {prior.shape}"
+        )
 
     def convert(x: Tensor) -> Tensor:
         return prior.coordinates.from_raw(x.flatten(1)).reshape(x.shape)
@@ -114,12 +119,7 @@ def _observe(
         if np.iscomplexobj(observation.values.numpy()) and not operator.is_complex:
             raise SpecError("observation.values: are complex, and the operator gives real data")
         y = observation.values.tensor(dtype, spec.device)
-        if y.numel() != _size(shape):
-            raise SpecError(
-                f"observation.values: should hold {_size(shape)} numbers, shape {shape}, "
-                f"found shape {tuple(y.shape)}"
-            )
-        y = y.reshape(shape)
+        y = _with_shape(y, shape, "observation.values")
         return y, None, _std(spec.noise, y)
     truth = prior.coordinates.from_raw(_truth(spec, data, prior))
     y = simulator(truth.reshape(1, *prior.shape))[0]
@@ -136,34 +136,46 @@ def _truth(spec: Setting, data: Data | None, prior: FittedPrior) -> Tensor:
     truth = observation.truth
     seed = spec.seed if observation.seed is None else observation.seed
     if isinstance(truth, Values):
-        x = truth.values.tensor(spec.real_dtype, spec.device).flatten()
+        x = truth.values.tensor(spec.real_dtype, spec.device)
+        x = _with_shape(x, prior.shape, "observation.truth.values").flatten()
     elif isinstance(truth, PriorDraw):
         draws = prior.sample(truth.index + 1, Streams(seed, "truth"))
         x = prior.coordinates.to_raw(draws[truth.index])
     elif isinstance(truth, OtherData):
         examples = load_examples(truth.dataset, spec).train
-        x = _pick(examples, (truth.index,), "observation.truth.index", "dataset")
+        x = _pick(examples, (truth.index,), prior.shape, "index", "dataset")
     elif isinstance(truth, HeldOut | TrainAverage):
         if data is None:
             raise SpecError("observation.truth: the spec has no data to take the truth from")
         if isinstance(truth, HeldOut):
-            x = _pick(data.held_out, (truth.index,), "observation.truth.index", "held-out")
+            x = _pick(data.held_out, (truth.index,), prior.shape, "index", "held-out")
         else:
-            x = _pick(data.train, truth.indices, "observation.truth.indices", "training")
+            x = _pick(data.train, truth.indices, prior.shape, "indices", "training")
     else:
         raise SpecError("observation: give either values or truth")
-    if x.numel() != prior.dimension:
-        raise SpecError(
-            f"observation.truth: should have {prior.dimension} coordinates, found {x.numel()}"
-        )
     return x
 
 
-def _pick(examples: Tensor, indices: tuple[int, ...], place: str, name: str) -> Tensor:
+def _with_shape(x: Tensor, shape: tuple[int, ...], place: str) -> Tensor:
+    """``x`` in the shape that is expected, if it differs by axes of length one or is a list."""
+    found = tuple(x.shape)
+    if not fits(found, shape):
+        more = "; an array from a file takes transpose" if x.numel() == _size(shape) else ""
+        raise SpecError(f"{place}: shape {found}, expected {shape}{more}")
+    return x.reshape(shape)
+
+
+def _pick(
+    examples: Tensor, indices: tuple[int, ...], shape: tuple[int, ...], field: str, name: str
+) -> Tensor:
+    """The average of some examples, flattened."""
     for index in indices:
         if index >= len(examples):
-            raise SpecError(f"{place}: {index} is beyond the {len(examples)} {name} examples")
-    return examples[list(indices)].mean(0).flatten()
+            raise SpecError(
+                f"observation.truth.{field}: {index} is beyond the {len(examples)} {name} examples"
+            )
+    mean = examples[list(indices)].mean(0)
+    return _with_shape(mean, shape, f"observation.truth: {name} examples").flatten()
 
 
 def _std(noise: NoiseSpec, y: Tensor) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from mempost.core.errors import SpecError, nearest
+from mempost.core.errors import SpecError, nearest, shown
 
 MOST = 5
 
@@ -29,7 +29,7 @@ def _line(detail: ErrorDetails) -> str:
         return f"{place}: missing; it is required here"
     if detail["type"] == "plugin_broken" or not detail["loc"]:
         return f"{place}: {message}"
-    return f"{place}: {message}{_hint(detail)} (found {_short(detail['input'])})"
+    return f"{place}: {message}{_hint(detail)} (found {shown(detail['input'])})"
 
 
 def _hint(detail: ErrorDetails) -> str:
@@ -41,8 +41,3 @@ def _hint(detail: ErrorDetails) -> str:
     if not allowed or not isinstance(found, str):
         return ""
     return "." + nearest(found, allowed) if nearest(found, allowed) else ""
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mempost.core.errors import SpecError, nearest
+from mempost.core.errors import SpecError, nearest, shown
 from mempost.experiments.yamlio import parse_yaml, read_mapping
 
 MAX_POINTS = 100_000
@@ -53,7 +53,7 @@ def read_spec(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if parent is None:
         return raw
     if not isinstance(parent, str):
-        raise SpecError(f"{path}: extends: should be the name of a file, found {parent!r}")
+        raise SpecError(f"{path}: extends: should be the name of a file, found {shown(parent)}")
     if not (path.parent / parent).is_file():
         raise SpecError(f"{path}: extends: no such file: {parent}")
     return deep_merge(read_spec(path.parent / parent, (*seen, path)), raw)
@@ -69,7 +69,7 @@ def set_path(raw: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     """
     result = copy.deepcopy(dict(raw))
     if not path or any(not part for part in path.split(".")):
-        raise SpecError(f"{path!r} is not a dotted path such as prior.bandwidth")
+        raise SpecError(f"{shown(path)} is not a dotted path such as prior.bandwidth")
     for name in SWEEPS:
         for swept in _mapping(raw, name):
             if path.startswith(f"{swept}."):
@@ -97,7 +97,7 @@ def _assign(node: Any, parts: list[str], value: Any, path: str) -> None:
             node[int(head)] = value
         return
     if not isinstance(node, dict):
-        raise SpecError(f"{path}: {head!r} is inside {node!r}, which has no names")
+        raise SpecError(f"{path}: {head!r} is inside {shown(node)}, which has no names")
     whole = ".".join(parts)
     if not rest or whole in node:
         node[whole] = value
@@ -175,10 +175,10 @@ def _mapping(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise SpecError(f"{name}: should map dotted paths to lists of values, found {value!r}")
+        raise SpecError(f"{name}: should map dotted paths to lists of values, found {shown(value)}")
     for path in value:
         if not isinstance(path, str) or any(not part for part in path.split(".")):
-            raise SpecError(f"{name}: {path!r} is not a dotted path such as prior.bandwidth")
+            raise SpecError(f"{name}: {shown(path)} is not a dotted path such as prior.bandwidth")
     return value
 
 
@@ -189,7 +189,7 @@ def _choices(name: str, path: str, values: Any) -> list[tuple[Any, Any]]:
         return [(str(label), value) for label, value in values.items()]
     if isinstance(values, list) and values:
         return list(zip(_labels(values), values, strict=True))
-    raise SpecError(f"{name}.{path}: should be a list of at least one value, found {values!r}")
+    raise SpecError(f"{name}.{path}: should be a list of at least one value, found {shown(values)}")
 
 
 def _range(where: str, values: dict[str, Any]) -> list[float]:
@@ -203,12 +203,14 @@ def _range(where: str, values: dict[str, Any]) -> list[float]:
     spacing = values.get("spacing", "linear")
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (low, high))
     if not (numbers and math.isfinite(low) and math.isfinite(high)):
-        raise SpecError(f"{where}: from and to should be finite numbers, found {low!r}, {high!r}")
+        raise SpecError(
+            f"{where}: from and to should be finite numbers, found {shown(low)}, {shown(high)}"
+        )
     if not isinstance(n, int) or isinstance(n, bool) or not 2 <= n <= MAX_POINTS:
-        raise SpecError(f"{where}.n: should be an integer from 2 to {MAX_POINTS}, found {n!r}")
+        raise SpecError(f"{where}.n: should be an integer from 2 to {MAX_POINTS}, found {shown(n)}")
     if spacing not in ("linear", "log"):
         hint = nearest(str(spacing), ("linear", "log"))
-        raise SpecError(f"{where}.spacing: should be linear or log, found {spacing!r}.{hint}")
+        raise SpecError(f"{where}.spacing: should be linear or log, found {shown(spacing)}.{hint}")
     if spacing == "log" and not (low > 0 and high > 0):
         raise SpecError(f"{where}: a log spacing needs from and to above 0, found {low} and {high}")
     make = np.geomspace if spacing == "log" else np.linspace

@@ -49,7 +49,7 @@ SET = [
     ("noise.complex=true", ["noise.complex", "data are real"]),
     ("observation={}", ["observation", "either values or truth"]),
     ("observation.truth={type: prior}", ["observation", "either values or truth"]),
-    ("observation.values=[0, 1]", ["observation.values", "1 numbers", "(2,)"]),
+    ("observation.values=[0, 1]", ["observation.values", "expected (1,)", "(2,)"]),
     ("observation.values=zero", ["observation.values", "array of numbers", "'zero'"]),
     ("observation={truth: {type: heldout}}", ["observation.truth", "'heldout'", "'held_out'"]),
     (
@@ -62,7 +62,7 @@ SET = [
     ),
     (
         "observation={truth: {type: values, values: [1, 2]}}",
-        ["observation.truth", "1 coordinates", "2"],
+        ["observation.truth.values", "expected (1,)", "(2,)"],
     ),
     ("samplers={}", ["samplers", "at least 1"]),
     ("samplers={bad name: {type: quadrature}}", ["samplers.bad name", "'bad name'"]),

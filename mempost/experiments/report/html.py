@@ -6,13 +6,12 @@ import base64
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from mempost import __version__
 from mempost.core.identity import versions
 from mempost.experiments.cite import publications_of
 from mempost.experiments.report.tables import cell
 from mempost.experiments.study import Study
+from mempost.experiments.yamlio import dump_yaml
 
 
 def write_page(study: Study) -> None:
@@ -54,7 +53,7 @@ def contents(study: Study) -> dict[str, Any]:
         "table": study.rows,
         "columns": [c for c in study.columns if c not in ("status", "reason", "run")],
         "rows": [{k: _format(v) for k, v in row.items()} for row in study.rows],
-        "spec": yaml.safe_dump(dict(study.plan.raw), sort_keys=False, allow_unicode=True),
+        "spec": dump_yaml(dict(study.plan.raw)),
         "versions": versions([spec.data, spec.prior, spec.operator, list(spec.samplers.values())]),
         "hardware": next((p["hardware"] for p in provenances if p), {}),
         "costs": _costs(study, provenances),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from mempost.core.array_file import ArrayInFile
 from mempost.core.arrays import FrozenArray, Matrix
 from mempost.core.plugin import Recipe
 
@@ -25,16 +26,18 @@ class Line(Recipe):
 
 
 def _line(value: Any) -> Any:
-    return Line.model_validate(value).positions() if isinstance(value, dict) else value
+    if not isinstance(value, dict) or "type" in value:  # rows, or a file that holds them
+        return value
+    return Line.model_validate(value).positions()
 
 
 _ROWS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
 Positions = Annotated[
     Matrix,
     BeforeValidator(_line),
-    WithJsonSchema({"anyOf": [_ROWS, Line.model_json_schema()]}),
+    WithJsonSchema({"anyOf": [_ROWS, Line.model_json_schema(), ArrayInFile.model_json_schema()]}),
 ]
-"""Positions (n, 2) in km, given as rows or as ``{start: [x, z], stop: [x, z], number: n}``."""
+"""Positions (n, 2) in km: rows, ``{start: [x, z], stop: [x, z], number: n}``, or a file of rows."""
 
 
 def line(start: tuple[float, float], stop: tuple[float, float], number: int) -> FrozenArray:
