@@ -18,6 +18,7 @@ _EXPORTS = {
     "InverseProblem": "mempost.core.problem",
     "Metric": "mempost.core.metric",
     "NoiseLevel": "mempost.core.noise",
+    "NoiseSchedule": "mempost.core.schedule",
     "Posterior": "mempost.core.posterior",
     "PosteriorSampler": "mempost.core.sampler",
     "Denoised": "mempost.core.denoised",

@@ -54,6 +54,7 @@ KINDS = {
     "dataset": Kind("mempost.core.dataset:Dataset", "datasets", ("datasets",)),
     "metric": Kind("mempost.core.metric:Metric", "metrics"),
     "figure": Kind("mempost.core.figure:Figure", "figures"),
+    "schedule": Kind("mempost.core.schedule:NoiseSchedule", "schedules", ("schedules",)),
 }
 """Every kind of plugin by name. A new one is a row here, and
 ``mempost/testing/templates/<kind>.py.tmpl`` and ``<kind>.yaml.tmpl``."""

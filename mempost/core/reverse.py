@@ -41,11 +41,12 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mempost.core.denoised import Denoised
+from mempost.core.fields import PluginField, named
 from mempost.core.iterative import IterativeSampler, SamplerState
 from mempost.core.noise import CLEAN, NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
-from mempost.core.schedule import NoiseSchedule, Schedule, VariancePreserving
+from mempost.core.schedule import NoiseSchedule
 from mempost.core.streams import TILE, Stream
 
 Final = Literal["denoise", "stop"]
@@ -96,7 +97,9 @@ class ReverseSampler(IterativeSampler):
     kept at the times in ``trace``.
     """
 
-    schedule: Schedule = Field(default_factory=VariancePreserving)
+    schedule: Annotated[NoiseSchedule, PluginField("schedule")] = Field(
+        default_factory=named("schedule", "vp")
+    )
     steps: int = Field(
         200, ge=1, description="steps, each with one denoiser call (heun: two)", examples=[12]
     )

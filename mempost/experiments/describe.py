@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mempost.core.arrays import ArraySchema
-from mempost.core.fields import PLUGIN
+from mempost.core.fields import PLUGIN, named
 from mempost.core.plugin import TAGS
 from mempost.core.registry import REGISTRIES
 
@@ -21,6 +21,9 @@ def description(kind: str, name: str) -> str:
     lines = [f"{kind} {name}  ({entry.target}, {entry.distribution} {entry.version})", ""]
     schema = cls.model_json_schema(schema_generator=ArraySchema)
     choices = schema.get("$defs", {})
+    for label, field in cls.model_fields.items():
+        if isinstance(field.default_factory, named):  # by name, so that nothing is imported
+            schema["properties"][field.alias or label]["default"] = field.default_factory.value
     lines += [inspect.getdoc(cls) or "", "", "hyper-parameters:", *_fields(schema, choices)]
     for choice in choices.values():
         if label := _name(choice):

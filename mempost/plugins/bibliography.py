@@ -143,6 +143,20 @@ LEMOS_2023_SAMPLING = Publication(
     2023,
     "https://arxiv.org/abs/2302.03026",
 )
+LIPMAN_2023_FLOW = Publication(
+    "lipman2023flow",
+    "Yaron Lipman and Ricky T. Q. Chen and Heli Ben-Hamu and Maximilian Nickel and Matt Le",
+    "Flow matching for generative modeling",
+    2023,
+    "https://arxiv.org/abs/2210.02747",
+)
+LIU_2023_RECTIFIED = Publication(
+    "liu2023rectified",
+    "Xingchao Liu and Chengyue Gong and Qiang Liu",
+    "Flow straight and fast: learning to generate and transfer data with rectified flow",
+    2023,
+    "https://arxiv.org/abs/2209.03003",
+)
 LI_2021_FOURIER = Publication(
     "li2021fourier",
     "Zongyi Li and Nikola Kovachki and Kamyar Azizzadenesheli and Burigede Liu and Kaushik "
@@ -166,6 +180,13 @@ MODRAK_2023_SIMULATION = Publication(
     "Quantities Shapes Sensitivity",
     2023,
     "https://doi.org/10.1214/23-BA1404",
+)
+NICHOL_2021_IMPROVED = Publication(
+    "nichol2021improved",
+    "Alex Nichol and Prafulla Dhariwal",
+    "Improved denoising diffusion probabilistic models",
+    2021,
+    "https://arxiv.org/abs/2102.09672",
 )
 PLESSIX_2006_REVIEW = Publication(
     "plessix2006review",

@@ -10,7 +10,6 @@ from metric_results import problem_of
 from metric_results import results_of as plain_results
 
 from mempost.core.errors import PluginError
-from mempost.core.schedule import DiscreteVariancePreserving
 from mempost.plugins.figures.fwi_memorized import FWIMemorized
 from mempost.plugins.figures.fwi_panels import FWIPanels
 from mempost.plugins.figures.memorization_bars import MemorizationBars
@@ -19,6 +18,7 @@ from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour
 from mempost.plugins.metrics.per_draw import chi_squared
 from mempost.plugins.metrics.traced_misfit import traced_misfit
 from mempost.plugins.samplers.reverse_diffusion import ReverseDiffusion
+from mempost.plugins.schedules.vp_discrete import DiscreteVariancePreserving
 
 TRACED = ReverseDiffusion(
     schedule=DiscreteVariancePreserving(steps=10),

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 from learned_problems import QUICK, TRAINING, MemoryShelf, fitted, points
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from scipy import stats
 
 from mempost.core.errors import NonFiniteError
+from mempost.core.fields import PluginField
 from mempost.core.keeping import keeping
-from mempost.core.schedule import Schedule
 from mempost.core.streams import Streams
 from mempost.plugins.priors.learned_score import LearnedScore
 from mempost.plugins.priors.score_matching import training
@@ -30,11 +30,12 @@ SCHEDULES: list[dict[str, Any]] = [
     {"type": "vp"},
     {"type": "vp_discrete"},
     {"type": "cosine"},
+    {"type": "flow_matching"},
 ]
 
 
 def schedule(values: dict[str, Any]) -> Any:
-    return TypeAdapter(Schedule).validate_python(values)
+    return PluginField("schedule").make(values)
 
 
 def draws(levels: TrainingLevels, n: int = 4096) -> torch.Tensor:

@@ -13,7 +13,6 @@ from mempost.core.errors import PluginError
 from mempost.core.noise import GaussianNoise, NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised
-from mempost.core.schedule import VarianceExploding, VariancePreserving
 from mempost.core.streams import Streams
 from mempost.plugins.operators.identity import Identity
 from mempost.plugins.operators.linear import Linear
@@ -28,6 +27,8 @@ from mempost.plugins.samplers.linear_model import linear_model
 from mempost.plugins.samplers.mmps import MMPS
 from mempost.plugins.samplers.pigdm import PiGDM
 from mempost.plugins.samplers.tmpd import TMPD
+from mempost.plugins.schedules.ve import VarianceExploding
+from mempost.plugins.schedules.vp import VariancePreserving
 
 A = torch.tensor([[1.0, 0.5, 0.0], [0.0, -0.4, 1.2]], dtype=torch.float64)
 OFFSET = torch.tensor([0.3, -0.1], dtype=torch.float64)

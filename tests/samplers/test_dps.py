@@ -22,7 +22,6 @@ from sampler_problems import (
 from mempost.core.noise import GaussianNoise, NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised
-from mempost.core.schedule import DiscreteVariancePreserving, VariancePreserving
 from mempost.core.streams import Streams
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.operators.quadratic_2d import Quadratic2D
@@ -31,6 +30,8 @@ from mempost.plugins.samplers.dps import DPS
 from mempost.plugins.samplers.dps_rules import ResidualNorm
 from mempost.plugins.samplers.reverse_diffusion import ReverseDiffusion
 from mempost.plugins.samplers.unit_gradient import UnitGradient
+from mempost.plugins.schedules.vp import VariancePreserving
+from mempost.plugins.schedules.vp_discrete import DiscreteVariancePreserving
 
 RULES = [
     "gaussian",

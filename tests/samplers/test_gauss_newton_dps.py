@@ -22,7 +22,6 @@ from mempost.core.errors import NonFiniteError
 from mempost.core.noise import GaussianNoise, NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised
-from mempost.core.schedule import VarianceExploding
 from mempost.core.streams import Streams
 from mempost.plugins.operators.identity import Identity
 from mempost.plugins.operators.linear import Linear
@@ -31,6 +30,7 @@ from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
 from mempost.plugins.priors.gaussian import Gaussian
 from mempost.plugins.samplers.dps import DPS
 from mempost.plugins.samplers.gauss_newton_dps import GaussNewtonDPS
+from mempost.plugins.schedules.ve import VarianceExploding
 
 
 def random(*shape: int, seed: int) -> torch.Tensor:

@@ -25,7 +25,6 @@ from mempost.core.errors import NonFiniteError, PluginError
 from mempost.core.noise import GaussianNoise, NoiseLevel
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
-from mempost.core.schedule import VarianceExploding
 from mempost.core.streams import Streams
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.operators.polynomial import Polynomial
@@ -41,6 +40,7 @@ from mempost.plugins.samplers.preconditioner import (
     prior_covariance,
 )
 from mempost.plugins.samplers.ula import ULA
+from mempost.plugins.schedules.ve import VarianceExploding
 
 CHAINS = {"warmup": 300, "draws": 60, "thin": 4}
 GIVEN = {"type": "matrix", "values": [[1.0, 0.2, 0.0], [0.2, 0.5, 0.0], [0.0, 0.0, 0.8]]}

@@ -31,6 +31,8 @@ VARIANTS = {
         {"rule": {"type": "unit_gradient", "second_call": "new_level"}, "method": "heun"},
     ],
     "sampler:gauss_newton_dps": [{"linearisation": "jacobian", "method": "euler_maruyama"}],
+    "schedule:vp_discrete": [{"betas": [0.1, 0.3, 0.2]}],
+    "schedule:flow_matching": [{"t_max": 0.5}],
     "sampler:reverse_diffusion": [{"method": "heun"}, {"eta": 1.0, "start": "noise"}],
 }
 """Hyper-parameters, beside the examples of the fields, under which the checks are run too."""
@@ -68,6 +70,11 @@ def test_samplers(check):
 
 @parametrize_with_checks(plugins("dataset"))
 def test_datasets(check):
+    check()
+
+
+@parametrize_with_checks(plugins("schedule"))
+def test_schedules(check):
     check()
 
 

@@ -23,8 +23,8 @@ from mempost.core.prior import Prior, State
 from mempost.core.progress import silent
 from mempost.core.reverse import ReverseSampler
 from mempost.core.sampler import ExactSampler, Samples, TiledSampler, require_finite
-from mempost.core.schedule import VarianceExploding
 from mempost.core.streams import TILE, draw_tiled, n_tiles
+from mempost.plugins.schedules.ve import VarianceExploding
 from mempost.testing import CheckFailedError, checks_for, examples
 from mempost.testing.reference import (
     CubicOperator,

@@ -22,15 +22,16 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 
+from mempost.core.fields import PluginField, named
 from mempost.core.iterative import IterativeSampler, SamplerState
 from mempost.core.noise import NoiseLevel
 from mempost.core.problem import InverseProblem
-from mempost.core.schedule import NoiseSchedule, Schedule, VarianceExploding
+from mempost.core.schedule import NoiseSchedule
 from mempost.core.streams import Stream
 from mempost.plugins.bibliography import JALAL_2021_MRI, SONG_2019_NCSN
 from mempost.plugins.samplers.markov_chain import score_gradient
@@ -47,7 +48,9 @@ class AnnealedLangevin(IterativeSampler):
     tags = frozenset({"uses_noise_level", "needs_gradient"})
     publications = (SONG_2019_NCSN, JALAL_2021_MRI)
 
-    schedule: Schedule = Field(default_factory=lambda: VarianceExploding(sigma_max=10.0))
+    schedule: Annotated[NoiseSchedule, PluginField("schedule")] = Field(
+        default_factory=named("schedule", {"type": "ve", "sigma_max": 10.0})
+    )
     levels: int = Field(20, ge=2, description="noise levels, equally spaced in time")
     t_min: float = Field(0.0, ge=0, lt=1, description="time of the last level")
     steps_per_level: int = Field(50, ge=1, description="K", examples=[2])

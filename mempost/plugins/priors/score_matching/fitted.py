@@ -25,7 +25,6 @@ from torch import Tensor
 
 from mempost.core.errors import CorruptFileError, PluginError
 from mempost.core.prior import FittedPrior, State
-from mempost.core.schedule import EDM
 from mempost.core.streams import TILE, Stream
 from mempost.plugins.priors.score_matching.denoiser import Denoiser
 from mempost.plugins.priors.score_matching.history import History
@@ -35,6 +34,7 @@ from mempost.plugins.priors.score_matching.training import (
     snapshot_tensors,
     snapshots_from,
 )
+from mempost.plugins.schedules.edm import EDM
 
 FORMAT = 1
 """Version of the stored form."""

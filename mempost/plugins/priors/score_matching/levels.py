@@ -27,7 +27,7 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from mempost.core.plugin import Recipe
-from mempost.core.schedule import DiscreteVariancePreserving, Schedule
+from mempost.core.schedule import NoiseSchedule
 from mempost.core.streams import Stream
 from mempost.core.variants import by_name
 
@@ -40,20 +40,12 @@ class UniformTimes(Recipe):
 
     type: Literal["uniform"] = "uniform"
     t_min: float | None = Field(
-        None,
-        ge=0,
-        lt=1,
-        description="by default 0 where the schedule has noise there, else 1e-3 (vp_discrete: its "
-        "first step)",
+        None, ge=0, lt=1, description="by default the schedule's earliest time with noise"
     )
 
-    def start(self, schedule: Schedule) -> float:
+    def start(self, schedule: NoiseSchedule) -> float:
         """The smallest time."""
-        if self.t_min is not None:
-            return self.t_min
-        if isinstance(schedule, DiscreteVariancePreserving):
-            return 1 / (schedule.steps if schedule.betas is None else len(schedule.betas))
-        return 0.0 if float(schedule.level(0.0).s) > 0 else 1e-3
+        return schedule.first_time if self.t_min is None else self.t_min
 
 
 class LogNormalLevels(Recipe):
@@ -84,7 +76,7 @@ class TrainingLevels:
 
     def __init__(
         self,
-        schedule: Schedule,
+        schedule: NoiseSchedule,
         times: UniformTimes | LogNormalLevels,
         train_on: tuple[Interval, ...] | None = None,
         skip: tuple[Interval, ...] = (),
@@ -160,7 +152,7 @@ class TrainingLevels:
 
 @lru_cache(maxsize=32)
 def training_levels(
-    schedule: Schedule,
+    schedule: NoiseSchedule,
     times: UniformTimes | LogNormalLevels,
     train_on: tuple[Interval, ...] | None,
     skip: tuple[Interval, ...],

@@ -6,8 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from mempost.core.fields import PluginField, named
 from mempost.core.plugin import Recipe
-from mempost.core.schedule import Schedule, VarianceExploding
+from mempost.core.schedule import NoiseSchedule
 from mempost.plugins.priors.score_matching.levels import (
     Interval,
     Times,
@@ -21,10 +22,6 @@ from mempost.plugins.priors.score_matching.parametrisation import Parametrisatio
 _SMALL = {"type": "residual_mlp", "width": 16, "blocks": 1, "embedding": 8}
 
 
-def _default_schedule() -> VarianceExploding:
-    return VarianceExploding(sigma_min=0.01, sigma_max=40.0)
-
-
 class TrainingSettings(Recipe):
     """Network, noise levels, loss and optimiser."""
 
@@ -32,8 +29,8 @@ class TrainingSettings(Recipe):
     parametrisation: Parametrisation = Field(
         "x0", description="what the network predicts: the clean x, the noise, or EDM's mixture"
     )
-    schedule: Schedule = Field(
-        default_factory=_default_schedule,
+    schedule: Annotated[NoiseSchedule, PluginField("schedule")] = Field(
+        default_factory=named("schedule", {"type": "ve", "sigma_min": 0.01, "sigma_max": 40.0}),
         description="noise levels of training; any sampler may use another schedule later",
     )
     times: Times = Field(

@@ -1,0 +1,32 @@
+"""The levels of EDM: a = 1, and s^(1/rho) is linear in time (Karras et al. 2022)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from mempost.core.publication import Publication
+from mempost.core.schedule import ExplodingSchedule, Time, as_time
+from mempost.plugins.bibliography import KARRAS_2022_EDM
+
+
+class EDM(ExplodingSchedule):
+    """a = 1, s^(1/rho) linear from sigma_min to sigma_max (Karras et al. 2022)."""
+
+    publications: ClassVar[tuple[Publication, ...]] = (KARRAS_2022_EDM,)
+    sigma_min: float = Field(0.002, gt=0)
+    sigma_max: float = Field(80.0, gt=0)
+    rho: float = Field(7.0, gt=0)
+
+    def _root(self, t: Tensor) -> tuple[Tensor, float]:
+        low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+        return low + t * (high - low), high - low
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self._root(t)[0] ** self.rho
+
+    def diffusion_squared(self, t: Time) -> Tensor:
+        root, slope = self._root(as_time(t))
+        return 2 * self.rho * slope * root ** (2 * self.rho - 1)
