@@ -42,7 +42,7 @@ SCHEDULES = [
     VarianceExploding(sigma_min=0.05, sigma_max=8.0),
     EDM(sigma_min=0.05, sigma_max=8.0),
     Cosine(log_abar_min=-8.0),
-    FlowMatching(t_max=0.9),
+    FlowMatching(t_max=0.8),
 ]
 
 

@@ -17,12 +17,13 @@ from mempost.core.arrays import FrozenArray
 from mempost.core.counters import tally
 from mempost.core.dataset import Data, Dataset
 from mempost.core.iterative import IterativeSampler
-from mempost.core.noise import GaussianNoise, stack
+from mempost.core.noise import GaussianNoise, NoiseLevel, stack
 from mempost.core.operator import ForwardOperator
 from mempost.core.prior import Prior, State
 from mempost.core.progress import silent
 from mempost.core.reverse import ReverseSampler
 from mempost.core.sampler import ExactSampler, Samples, TiledSampler, require_finite
+from mempost.core.schedule import NoiseSchedule, as_time
 from mempost.core.streams import TILE, draw_tiled, n_tiles
 from mempost.plugins.schedules.ve import VarianceExploding
 from mempost.testing import CheckFailedError, checks_for, examples
@@ -170,6 +171,22 @@ class DPSLike(ReverseSampler):
         return r.norm(dim=1, keepdim=True)
 
 
+class Straight(NoiseSchedule):
+    """a = 1 - c t, s = c t, all right; c a little below 1, since samplers divide by a."""
+
+    c: float = 0.99
+
+    def level(self, t):
+        tau = self.c * as_time(t)
+        return NoiseLevel(1 - tau, tau)
+
+    def drift(self, t):
+        return -self.c / (1 - self.c * as_time(t))
+
+    def diffusion_squared(self, t):
+        return -2 * as_time(t) * self.c * self.drift(t)
+
+
 RIGHT = [
     Mixture(),
     PaddedSum(),
@@ -183,6 +200,7 @@ RIGHT = [
     Langevin(),
     DPSLike(),
     Points(),
+    Straight(),
 ]
 
 
@@ -782,7 +800,88 @@ DATASETS = [
     (MissingValues(), "finite"),
 ]
 
-MUTANTS = [*PRIORS, *OPERATORS, *NOISES, *SAMPLERS, *DATASETS]
+# -- wrong schedules ----------------------------------------------------------------------------
+
+
+class NothingLeft(Straight):
+    """The path of the publication to its end, where a = 0."""
+
+    c: float = 1.0
+
+
+class ForwardDrift(Straight):
+    """The drift of a, not of log a."""
+
+    def drift(self, t):
+        return torch.full_like(as_time(t), -self.c)
+
+    def diffusion_squared(self, t):
+        return -2 * as_time(t) * self.c * Straight.drift(self, t)
+
+
+class WithoutDrift(Straight):
+    """g^2 = d s^2 / dt, as if a were 1."""
+
+    def diffusion_squared(self, t):
+        return 2 * self.c**2 * as_time(t)
+
+
+class Backwards(Straight):
+    """Time runs from noise to data, as in the publications on flow matching."""
+
+    def level(self, t):
+        return super().level(1 - as_time(t))
+
+    def drift(self, t):
+        return -super().drift(1 - as_time(t))
+
+    def diffusion_squared(self, t):
+        return super().diffusion_squared(1 - as_time(t))
+
+
+class SingleTimes(Straight):
+    def level(self, t):
+        return super().level(torch.as_tensor(t).float().double())
+
+
+class SinglePrecision(Straight):
+    def level(self, t):
+        right = super().level(t)
+        return NoiseLevel(right.a.float(), right.s.float())
+
+
+class OneForAll(Straight):
+    """The drift at the first time, for every sample."""
+
+    def drift(self, t):
+        return super().drift(as_time(t).flatten()[0])
+
+
+class LateStart(Straight):
+    @property
+    def first_time(self):
+        return 0.0
+
+
+class ShortOfOne(Straight):
+    def times(self, steps, t_min=0.0):
+        return torch.linspace(1.0, t_min, steps).double()
+
+
+SCHEDULES = [
+    (NothingLeft(), "signal_and_noise"),
+    (ForwardDrift(), "drift_is_the_rate"),
+    (WithoutDrift(), "diffusion_is_the_rate"),
+    (Backwards(), "noise_grows"),
+    (Backwards(), "diffusion_is_the_rate"),
+    (SingleTimes(), "drift_is_the_rate"),
+    (SinglePrecision(), "float64"),
+    (OneForAll(), "per_sample_times"),
+    (LateStart(), "noise_grows"),
+    (ShortOfOne(), "times_fall"),
+]
+
+MUTANTS = [*PRIORS, *OPERATORS, *NOISES, *SAMPLERS, *DATASETS, *SCHEDULES]
 
 
 @pytest.mark.parametrize(

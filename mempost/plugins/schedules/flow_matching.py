@@ -7,7 +7,9 @@ In the time tau of the publications z = (1 - tau) x + tau e for tau in [0, 1], s
 and sigma = tau/(1 - tau). At tau = 1 nothing of x is left, a = 0, and u = z/a does not exist. So
 the schedule ends a little earlier: tau = t_max t with t in [0, 1], and the rates are multiplied by
 t_max. The last level has sigma = t_max/(1 - t_max), 999 by default, where z is standard normal
-noise to one part in a thousand.
+noise to one part in a thousand. The rates grow to t_max/(1 - t_max) there: an explicit step of the
+reverse SDE (``euler_maruyama``) has to be shorter than (1 - t_max)/t_max to be stable at the start;
+steps in u and sigma are not concerned.
 
 A model that predicts the velocity v = e - x says the same as a denoiser,
 E[x | z] = z - tau E[v | z].
