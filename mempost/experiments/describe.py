@@ -21,9 +21,9 @@ def description(kind: str, name: str) -> str:
     lines = [f"{kind} {name}  ({entry.target}, {entry.distribution} {entry.version})", ""]
     schema = cls.model_json_schema(schema_generator=ArraySchema)
     choices = schema.get("$defs", {})
-    for label, field in cls.model_fields.items():
-        if isinstance(field.default_factory, named):  # by name, so that nothing is imported
-            schema["properties"][field.alias or label]["default"] = field.default_factory.value
+    for key, field in cls.model_fields.items():
+        if isinstance(field.default_factory, named):
+            schema["properties"][field.alias or key]["default"] = field.default_factory.value
     lines += [inspect.getdoc(cls) or "", "", "hyper-parameters:", *_fields(schema, choices)]
     for choice in choices.values():
         if label := _name(choice):

@@ -19,6 +19,7 @@ NAMES = [
     if REGISTRIES["sampler"].entry(name).distribution == "mempost"
     and "schedule" in REGISTRIES["sampler"].get(name).model_fields
 ]
+NEEDS = {"annealed_langevin": {"t_min": 0.01}, "finite_sample": {"atoms": 16}}
 EXACT_FOR_A_GAUSSIAN = ["tmpd", "mmps"]
 
 
@@ -37,7 +38,8 @@ def test_levels_and_rates():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_sampler_walks_down_it(name):
-    sampler = plugin_named(f"sampler:{name}", {"schedule": "flow_matching"})
+    hyper = {"schedule": "flow_matching", **NEEDS.get(name, {})}
+    sampler = plugin_named(f"sampler:{name}", hyper)
     problem = mixture_problem()
     try:
         sampler.check(problem)
@@ -50,7 +52,9 @@ def test_every_sampler_walks_down_it(name):
 
 @pytest.mark.parametrize("name", EXACT_FOR_A_GAUSSIAN)
 def test_exact_guidance_gives_the_posterior_along_it(name):
-    sampler = plugin_named(f"sampler:{name}", {"schedule": "flow_matching", "steps": 300})
+    sampler = plugin_named(
+        f"sampler:{name}", {"schedule": "flow_matching", "steps": 300, "tile": 2048}
+    )
     x = sampler.sample(gaussian_problem(), 2048, Streams(0, "sampling")).values.flatten(0, 1)
     mean, covariance = gaussian_posterior()
     for u in torch.eye(3).double():
@@ -60,7 +64,7 @@ def test_exact_guidance_gives_the_posterior_along_it(name):
 
 def test_unconditional_draws_have_the_law_of_the_prior():
     problem = mixture_problem()
-    hyper = {"schedule": "flow_matching", "steps": 200}
+    hyper = {"schedule": "flow_matching", "steps": 200, "tile": 2048}
     sampler = plugin_named("sampler:reverse_diffusion", hyper)
     z = sampler.sample(problem, 2048, Streams(0, "sampling")).values.flatten(0, 1)
     x = problem.prior.sample(8192, Streams(5, "sampling"))
