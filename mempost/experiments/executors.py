@@ -1,8 +1,7 @@
 """Executors: where tasks run. In this process, or in local worker processes.
 
 An executor takes tasks with their dependencies and yields an outcome for each. A task whose
-dependency failed is not run; it takes over the reason. A preparation only waits for the same
-preparation of other runs, whatever comes of it.
+dependency failed is not run, unless its kind says that it can be; it takes over the reason.
 """
 
 from __future__ import annotations
@@ -25,7 +24,8 @@ from mempost.core.errors import MempostError
 from mempost.core.progress import Progress, silent
 from mempost.experiments.plan import Plan, make_plan
 from mempost.experiments.store import Store
-from mempost.experiments.workshop import Task, Workshop
+from mempost.experiments.tasks import KINDS, Task
+from mempost.experiments.worker import Worker
 
 EVERY = 0.5
 """Seconds between a worker's reports of its steps."""
@@ -61,8 +61,8 @@ def _attempt(task: Task, work: Callable[[], None]) -> Outcome:
 class Serial:
     """One task after the other, in this process."""
 
-    def __init__(self, workshop: Workshop, progress: Callable[[Task], Progress] | None) -> None:
-        self.workshop, self.progress = workshop, progress
+    def __init__(self, worker: Worker, progress: Callable[[Task], Progress] | None) -> None:
+        self.worker, self.progress = worker, progress
 
     def __call__(self, graph: Graph) -> Iterator[Outcome]:
         reasons: dict[Task, str] = {}
@@ -70,7 +70,7 @@ class Serial:
             reason = _first_reason(task, needs, reasons)
             if reason is None:
                 progress = silent if self.progress is None else self.progress(task)
-                outcome = _attempt(task, lambda t=task, p=progress: self.workshop.carry_out(t, p))  # type: ignore[misc]
+                outcome = _attempt(task, lambda t=task, p=progress: self.worker.carry_out(t, p))  # type: ignore[misc]
             else:
                 outcome = Outcome(task, reason)
             if outcome.reason is not None:
@@ -83,19 +83,19 @@ class LocalProcesses:
 
     def __init__(
         self,
-        workshop: Workshop,
+        worker: Worker,
         workers: int,
         folder: Path | None,
         progress: Callable[[Task], Progress],
     ) -> None:
-        self.workshop, self.workers, self.folder = workshop, workers, folder
+        self.worker, self.workers, self.folder = worker, workers, folder
         self.progress = progress
 
     def __call__(self, graph: Graph) -> Iterator[Outcome]:
-        plan, store = self.workshop.plan, self.workshop.store
+        plan, store = self.worker.plan, self.worker.store
         context = multiprocessing.get_context("spawn")
         steps: Queue[_Step] = context.Queue()
-        arguments = (plan.raw, self.folder, store.folder, self.workshop.threads, steps)
+        arguments = (plan.raw, self.folder, store.folder, self.worker.threads, steps)
         pool = ProcessPoolExecutor(
             self.workers,
             mp_context=context,
@@ -165,16 +165,11 @@ def _schedule(pool: ProcessPoolExecutor, graph: Graph) -> Iterator[Outcome | Non
 
 def _first_reason(task: Task, needs: Iterable[Task], reasons: Mapping[Task, str]) -> str | None:
     """Why a task cannot be done: what it needs has failed."""
-    for need in needs:
-        if need not in reasons or task.kind == need.kind == "prepare":
-            continue
-        if task.kind == "measure" and need.run != task.run:
-            return f"a sampler that a metric compares with has failed: {reasons[need]}"
-        return reasons[need]
-    return None
+    found = (KINDS[task.kind].blocked(task, n, reasons[n]) for n in needs if n in reasons)
+    return next((reason for reason in found if reason is not None), None)
 
 
-_workshop: Workshop | None = None
+_worker: Worker | None = None
 _steps: Queue[_Step] | None = None
 
 
@@ -182,12 +177,12 @@ def _start_worker(
     raw: Mapping[str, Any], folder: Path | None, out: Path, threads: int, steps: Queue[_Step]
 ) -> None:
     """Plan the study anew in a worker; Ctrl-C is the parent's to handle, whose end ends it."""
-    global _workshop, _steps
+    global _worker, _steps
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _steps = steps
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     plan: Plan = make_plan(raw, "spec", folder)
-    _workshop = Workshop(plan, Store(out), threads)
+    _worker = Worker(plan, Store(out), threads)
 
 
 def _end_with_parent() -> None:
@@ -198,8 +193,8 @@ def _end_with_parent() -> None:
 
 
 def _carry_out(task: Task) -> Outcome:
-    workshop, steps = _workshop, _steps
-    assert workshop is not None and steps is not None
+    worker, steps = _worker, _steps
+    assert worker is not None and steps is not None
     last = time.monotonic()
 
     def report(done: int, total: int, note: str = "") -> None:
@@ -208,4 +203,4 @@ def _carry_out(task: Task) -> Outcome:
             last = time.monotonic()
             steps.put((task, done, total, note))
 
-    return _attempt(task, lambda: workshop.carry_out(task, report))
+    return _attempt(task, lambda: worker.carry_out(task, report))

@@ -30,7 +30,7 @@ class Leftover(NamedTuple):
 def leftovers(study: Study) -> list[Leftover]:
     """All leftovers of a study: runs first, then numbers, priors and what was kept."""
     store, plan = study.store, study.plan
-    records = study.workshop.records
+    records = study.worker.records
     runs = {run.id for run in plan.runs}
     priors = {name for run in plan.runs for name in (run.prior_id, run.point.prior_id)}
     numbers = {records.metrics_path(run) for run in plan.runs}

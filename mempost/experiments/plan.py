@@ -14,6 +14,7 @@ from typing import Any
 
 from mempost.core.errors import SpecError, nearest
 from mempost.core.identity import digest
+from mempost.core.sampler import PosteriorSampler
 from mempost.experiments.overrides import SWEEPS, sweep_points
 from mempost.experiments.spec import Spec, parse_spec
 
@@ -49,6 +50,10 @@ class Run:
     @property
     def n(self) -> int:
         return self.point.spec.n_samples(self.key)
+
+    @property
+    def sampler(self) -> PosteriorSampler:
+        return self.point.spec.samplers[self.key]
 
     @property
     def spec(self) -> Spec:

@@ -86,7 +86,7 @@ def run(
     study = Study(plan, store, threads, folder)
     study.remember()
     try:
-        execute(study.workshop, workers, folder, watcher or Watcher())
+        execute(study.worker, workers, folder, watcher or Watcher())
     finally:
         write_table(study)
     write_report(study)

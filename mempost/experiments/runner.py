@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby, product
 from pathlib import Path
 
 from mempost.core.progress import Progress, silent
 from mempost.experiments.executors import Executor, Graph, LocalProcesses, Outcome, Serial
 from mempost.experiments.plan import Plan
-from mempost.experiments.workshop import Task, Workshop
+from mempost.experiments.tasks import DRAWING, KINDS, MEASURE, Kind, Task, Work
+from mempost.experiments.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -37,100 +39,64 @@ class Watcher:
         """The study ended, or was interrupted."""
 
 
-def graph_of(workshop: Workshop) -> Graph:
+def graph_of(worker: Worker) -> Graph:
     """The tasks that are left, point by point, each with what it needs."""
     graph: dict[Task, tuple[Task, ...]] = {}
-    plan = workshop.plan
-    fits: dict[str, Task] = {}
-    assembled: dict[str, Task] = {}
-    prepared: dict[int, Task] = {}
-    measured: set[tuple[str, str]] = set()
-    for first, count in _point_ranges(plan):
-        here = range(first, first + count)
-        for i in here:
-            run = plan.runs[i]
-            if run.id in assembled or workshop.records.provenance(run) is not None:
-                continue
-            needs: tuple[Task, ...] = ()
-            for k, (prior_id, spec) in enumerate(workshop.priors_of(run)):
-                if "closed_form" not in spec.prior.tags:
-                    if prior_id not in fits:
-                        fits[prior_id] = Task("fit", i, k)
-                        graph[fits[prior_id]] = ()
-                    needs = (*needs, fits[prior_id])
-            every = [Task("sample", i, k) for k in range(workshop.draws(run).tiles)]
-            tiles = [t for t in every if not workshop.records.has_tile(run, t.tile)]
-            sampler = run.spec.samplers[run.key]
-            parts = [Task("prepare", i, k) for k in range(sampler.preparations if tiles else 0)]
-            for task in parts:  # the same part of another run may be the same work: one by one
-                before = (prepared[task.tile],) if task.tile in prepared else ()
-                graph[task] = (*needs, *before)
-                prepared[task.tile] = task
-            graph |= dict.fromkeys(tiles, (*needs, *parts))
-            assembled[run.id] = Task("assemble", i)
-            graph[assembled[run.id]] = tuple(tiles)
-        keys = {plan.runs[i].key: plan.runs[i].id for i in here}
-        for i in here:
-            run = plan.runs[i]
-            path = str(workshop.records.metrics_path(run))
-            if (run.id, path) in measured or workshop.records.metrics(run) is not None:
-                continue
-            measured.add((run.id, path))
-            names = {name for m in run.point.spec.metrics for name in m.compares_with} | {run.key}
-            ids = [keys[name] for name in sorted(names)]
-            graph[Task("measure", i)] = tuple(assembled[x] for x in ids if x in assembled)
+    planned: dict[Work, Task] = {}
+    for i, kind in _in_order(worker.plan):
+        run = worker.plan.runs[i]
+        for part in kind.left(worker, run):
+            work = kind.work(worker, run, part)
+            if work not in planned:
+                needs = [w for w in kind.needs(worker, run, part) if w in planned]
+                task = Task(kind.name, i, part)
+                graph[task] = tuple(planned[w] for w in needs)
+                planned[work] = task
     return graph
 
 
-def _point_ranges(plan: Plan) -> list[tuple[int, int]]:
-    ranges: list[tuple[int, int]] = []
-    for i, run in enumerate(plan.runs):
-        if i and run.point is plan.runs[i - 1].point:
-            ranges[-1] = (ranges[-1][0], ranges[-1][1] + 1)
-        else:
-            ranges.append((i, 1))
-    return ranges
+def _in_order(plan: Plan) -> Iterator[tuple[int, Kind]]:
+    """Runs and kinds of task: at every point of the sweep all draws, then what is measured."""
+    for _, here in groupby(range(len(plan.runs)), key=lambda i: id(plan.runs[i].point)):
+        runs = list(here)
+        yield from product(runs, DRAWING)
+        yield from product(runs, (MEASURE,))
 
 
-def execute(workshop: Workshop, workers: int, folder: Path | None, watcher: Watcher) -> None:
+def execute(worker: Worker, workers: int, folder: Path | None, watcher: Watcher) -> None:
     """Carry out what is left of a study; failed runs leave ``failed.json`` and the others go on."""
-    graph = graph_of(workshop)
-    runs = workshop.plan.runs
+    graph = graph_of(worker)
+    runs = worker.plan.runs
     left = {runs[t.run].id for t in graph}
     report: Callable[[Task], Progress] = lambda t: watcher.progress(t) or silent  # noqa: E731
-    executor: Executor = Serial(workshop, report)
+    executor: Executor = Serial(worker, report)
     if workers > 1 and len(graph) > 1:
-        executor = LocalProcesses(workshop, workers, folder, report)
+        executor = LocalProcesses(worker, workers, folder, report)
     watcher.start(len({run.id for run in runs}), len(left), len(graph))
     try:
         for run in runs:
-            workshop.records.drop_failure(run)
+            worker.records.drop_failure(run)
         for outcome in executor(graph):
             if outcome.reason is not None:
-                _record(workshop, outcome)
+                _record(worker, outcome)
             watcher.done(outcome)
     finally:
         watcher.stop()
 
 
-def _record(workshop: Workshop, outcome: Outcome) -> None:
+def _record(worker: Worker, outcome: Outcome) -> None:
     """Name the reason beside every run that fails with this task."""
-    runs = workshop.plan.runs
-    failed = [runs[outcome.task.run]]
-    if outcome.task.kind == "fit":
-        prior_id, _ = workshop.priors_of(failed[0])[outcome.task.tile]
-        failed = [r for r in runs if prior_id in (r.prior_id, r.point.prior_id)]
-    for run in failed:
+    for run in KINDS[outcome.task.kind].failing(worker, outcome.task):
         failure = {"reason": outcome.reason, "task": outcome.task._asdict(), "trace": outcome.trace}
-        if outcome.trace or workshop.records.failure(run) is None:
-            workshop.records.write_failure(run, failure)
+        if outcome.trace or worker.records.failure(run) is None:
+            worker.records.write_failure(run, failure)
 
 
-def status_of(workshop: Workshop) -> list[Status]:
+def status_of(worker: Worker) -> list[Status]:
     """How every run of the plan stands."""
     statuses: list[Status] = []
-    records = workshop.records
-    for run in workshop.plan.runs:
+    records = worker.records
+    for run in worker.plan.runs:
         failed = records.failure(run)
         if records.provenance(run) is not None and records.metrics(run) is not None:
             statuses.append(Status("ok"))

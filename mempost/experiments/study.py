@@ -19,7 +19,7 @@ from mempost.experiments.plan import Plan, make_plan
 from mempost.experiments.provenance import provenance_of
 from mempost.experiments.runner import Status, status_of
 from mempost.experiments.store import KeptFolder, Store
-from mempost.experiments.workshop import Workshop
+from mempost.experiments.worker import Worker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ class Study:
         self, plan: Plan, store: Store, threads: int = 1, folder: Path | None = None
     ) -> None:
         self.plan, self.store, self.folder = plan, store, folder
-        self.workshop = Workshop(plan, store, threads)
+        self.worker = Worker(plan, store, threads)
 
     @classmethod
     def open(cls, out: str | Path) -> Study:
@@ -87,7 +87,7 @@ class Study:
     @property
     def statuses(self) -> list[Status]:
         """How every run stands, in the order of the plan."""
-        return status_of(self.workshop)
+        return status_of(self.worker)
 
     @property
     def ok(self) -> bool:
@@ -99,7 +99,7 @@ class Study:
         """One row a run: the sweep's coordinates, the sampler, metrics, status, reason, run id."""
         rows: list[Row] = []
         for run, status in zip(self.plan.runs, self.statuses, strict=True):
-            metrics = self.workshop.records.metrics(run) if status.state == "ok" else None
+            metrics = self.worker.records.metrics(run) if status.state == "ok" else None
             end = {"status": status.state, "reason": status.reason, "run": run.id}
             rows.append({**run.point.labels, "sampler": run.key, **(metrics or {}), **end})
         return rows
@@ -129,7 +129,7 @@ class Study:
     def results(self) -> list[Result]:
         """The results of finished runs; samples and posteriors load when asked for."""
         runs = zip(self.plan.runs, self.statuses, strict=True)
-        return [self.workshop.result(run) for run, status in runs if status.state == "ok"]
+        return [self.worker.result(run) for run, status in runs if status.state == "ok"]
 
     @cached_property
     def _drawn(self) -> tuple[dict[str, Canvas], list[str]]:
@@ -171,7 +171,7 @@ class Study:
                 said.extend(metric.verdict(self.results))
             except MempostError as error:
                 said.append(f"metrics.{i}: {error}")
-        silent = [self.workshop.records.silent_metrics(run) for run in self.plan.runs]
+        silent = [self.worker.records.silent_metrics(run) for run in self.plan.runs]
         for i in sorted(set.intersection(*silent) if silent else ()):
             name = REGISTRIES["metric"].name_of(type(self.plan.first.metrics[i]))
             said.append(f"{name} has no number for any run; `mempost describe {name}` says when")

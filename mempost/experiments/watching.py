@@ -21,7 +21,7 @@ from rich.progress import (
 from mempost.core.progress import Progress
 from mempost.experiments.executors import Outcome
 from mempost.experiments.runner import Watcher
-from mempost.experiments.workshop import Task
+from mempost.experiments.tasks import Task
 
 EVERY = 10.0
 """Seconds between lines where there is no terminal."""

@@ -166,9 +166,9 @@ def test_parts_come_before_sampling_and_one_run_after_the_other(tmp_path, monkey
     spec["samplers"] = {"a": {"type": "finite_sample_weights"}}
     spec["sweep"] = {"noise.std": [0.5, 0.6]}
     plan, _ = load(spec)
-    graph = graph_of(Study(plan, Store(tmp_path)).workshop)
+    graph = graph_of(Study(plan, Store(tmp_path)).worker)
     parts = [t for t in graph if t.kind == "prepare"]
-    assert [(t.run, t.tile) for t in parts] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [(t.run, t.part) for t in parts] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert graph[parts[2]] == (parts[0],) and graph[parts[3]] == (parts[1],)
     sample = next(t for t in graph if t.kind == "sample" and t.run == 1)
     assert graph[sample] == (parts[2], parts[3])

@@ -172,7 +172,7 @@ EDITS = [
     ("experiments/report/html.py", *EDIT, ""),
     ("experiments/cli.py", *EDIT, ""),
     ("experiments/spec.py", *EDIT, ""),
-    ("experiments/workshop.py", *EDIT, ""),
+    ("experiments/worker.py", *EDIT, ""),
     ("plugins/samplers/dps.py", *EDIT, ""),
     ("plugins/bibliography.py", *EDIT, ""),
     ("plugins/priors/score_matching/training.py", *EDIT, "training"),

@@ -28,7 +28,7 @@ def contents(study: Study) -> dict[str, Any]:
     """Everything that the page shows."""
     statuses = study.statuses
     spec = study.plan.first
-    provenances = [study.workshop.records.provenance(run) or {} for run in study.plan.runs]
+    provenances = [study.worker.records.provenance(run) or {} for run in study.plan.runs]
     pictures = {
         name: base64.b64encode((study.store.path("figures", f"{name}.png")).read_bytes()).decode()
         for name in study.figures

@@ -1,46 +1,31 @@
-"""The work of a study, one task at a time: fit, prepare, sample a tile, assemble a run, measure it.
+"""A worker: carries out tasks, with limited threads, a shelf for what is kept, and a memory.
 
-Every task reads what it needs from the plan and the store and leaves its result in the store, so
-tasks may run in any process and any order that respects their dependencies, and a killed study
-loses the unfinished tasks alone. Built problems and posteriors are remembered within a process.
+What tasks share (data, fitted priors, built problems, results) is made when it is first asked for
+and remembered within the process.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import threadpoolctl
 import torch
 
-from mempost.core.counters import counting
-from mempost.core.errors import MempostError, NonFiniteError, PluginError
 from mempost.core.keeping import keeping
 from mempost.core.prior import FittedPrior, State
 from mempost.core.progress import Progress, silent
 from mempost.core.result import Result
-from mempost.core.sampler import Samples
 from mempost.experiments.build import Setup, build, rebuild
-from mempost.experiments.drawing import Draws
 from mempost.experiments.fitting import fit_prior, load_data
 from mempost.experiments.plan import Plan, Point, Run
-from mempost.experiments.provenance import provenance_of
 from mempost.experiments.records import Records
-from mempost.experiments.results import write_result
 from mempost.experiments.spec import Spec
 from mempost.experiments.store import KeptFolder, Store
-
-
-class Task(NamedTuple):
-    """A step of run ``run``: fit a prior, prepare a part, sample a tile, assemble, measure."""
-
-    kind: Literal["fit", "prepare", "sample", "assemble", "measure"]
-    run: int
-    tile: int = 0
+from mempost.experiments.tasks import KINDS, Task
 
 
 @contextmanager
@@ -55,7 +40,7 @@ def limited_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class Workshop:
+class Worker:
     """Carries out tasks of a plan in a store."""
 
     def __init__(self, plan: Plan, store: Store, threads: int = 1) -> None:
@@ -66,21 +51,18 @@ class Workshop:
     def carry_out(self, task: Task, progress: Progress = silent) -> None:
         """Do one task; its result is in the store afterwards."""
         run = self.plan.runs[task.run]
-        owner = self.store.path("runs", run.id)
-        if task.kind == "fit":
-            owner = self.store.path("priors", self.priors_of(run)[task.tile][0])
-        with limited_threads(self.threads), keeping(KeptFolder(self.store, owner)):
-            if task.kind == "fit":
-                self.prior(*self.priors_of(run)[task.tile], progress)
-            elif task.kind == "prepare":
-                result = self.result(run)
-                result.sampler.prepare(result.problem, task.tile, progress)
-            elif task.kind == "sample":
-                self._sample(run, task.tile, progress)
-            elif task.kind == "assemble":
-                self._assemble(run)
-            else:
-                self._measure(run)
+        kind = KINDS[task.kind]
+        shelf = KeptFolder(self.store, kind.folder(self, run, task.part))
+        with limited_threads(self.threads), keeping(shelf):
+            kind.carry_out(self, run, task.part, progress)
+
+    def is_drawn(self, run: Run) -> bool:
+        """Whether the samples of a run are there, whole."""
+        return self.records.provenance(run) is not None
+
+    def siblings(self, run: Run) -> dict[str, Run]:
+        """The runs at the point of a run, itself among them, by the sampler's key."""
+        return {r.key: r for r in self.plan.runs if r.point is run.point}
 
     # -- pieces, remembered -------------------------------------------------------------------
 
@@ -149,92 +131,28 @@ class Workshop:
             return Result(
                 key=run.key,
                 point=run.point.labels,
-                sampler=spec.samplers[run.key],
+                sampler=run.sampler,
                 problem=setup.problem,
                 data=setup.data,
                 truth=setup.truth if spec.calibration is None else None,
                 seed=spec.seed,
                 load_samples=lambda: self.records.samples(run).to(spec.device),
-                siblings=_Siblings(self, run),
+                siblings=_Results(self, self.siblings(run)),
                 metrics=self.records.metrics(run) or {},
             )
 
         # the same run may stand at two points, beside other siblings
         return self._remember(("result", id(run.point), run.key), make)
 
-    # -- tasks --------------------------------------------------------------------------------
 
-    def draws(self, run: Run) -> Draws:
-        """What a run draws."""
-        return Draws(run.spec, run.spec.samplers[run.key], run.n)
-
-    def _sample(self, run: Run, tile: int, progress: Progress) -> None:
-        common, own = self.common_setup(run.point), self.setup(run)
-        start = time.perf_counter()
-        try:
-            with counting() as counts:
-                samples = self.draws(run).draw(tile, common, own, progress)
-        except NonFiniteError as error:
-            if error.state:
-                values = {"error": str(error), "tile": tile}
-                self.records.write_failed_state(run, error.state, values)
-            raise
-        cost = {"counts": dict(counts), "seconds": time.perf_counter() - start}
-        self.records.write_tile(run, tile, samples, cost)
-
-    def _assemble(self, run: Run) -> None:
-        """Write result.nc and provenance.json from the tiles, and drop these."""
-        tiles: list[Samples] = []
-        counts: Counter[str] = Counter()
-        seconds = 0.0
-        draws = self.draws(run)
-        for tile in range(draws.tiles):
-            samples, cost = self.records.read_tile(run, tile)
-            tiles.append(samples)
-            seconds += cost["seconds"]
-            counts.update(cost["counts"])
-        samples = draws.join(tiles)
-        setup = self.setup(run)
-        attributes = {"title": self.plan.title, "sampler": run.key, "run": run.id}
-        self.store.write(
-            self.records.path(run, "result.nc"),
-            lambda p: write_result(p, samples, setup.problem, setup.truth, attributes),
-        )
-        provenance = provenance_of(run, self.threads) | {
-            "wall_time_s": seconds,
-            "counts": dict(counts),
-            "noise_std": setup.problem.noise.std,
-        }
-        self.records.write_provenance(run, provenance)
-        self.records.drop_tiles(run)
-
-    def _measure(self, run: Run) -> None:
-        """Evaluate the metrics of a run and keep them."""
-        result = self.result(run)
-        metrics: dict[str, float] = {}
-        silent: list[int] = []
-        for i, metric in enumerate(run.point.spec.metrics):
-            try:
-                found = {k: float(v) for k, v in metric.evaluate(result).items()}
-            except MempostError as error:
-                raise PluginError(f"metrics.{i}: {error}") from error
-            if twice := found.keys() & metrics.keys():
-                raise PluginError(f"metrics.{i}: an earlier metric has the column {min(twice)!r}")
-            metrics |= found
-            silent += [] if found else [i]
-        result.metrics.update(metrics)
-        self.records.write_metrics(run, metrics, silent)
-
-
-class _Siblings(Mapping[str, Result]):
+class _Results(Mapping[str, Result]):
     """The results of all samplers at the point of a run."""
 
-    def __init__(self, workshop: Workshop, run: Run) -> None:
-        self._workshop = workshop
-        self._runs = {r.key: r for r in workshop.plan.runs if r.point is run.point}
+    def __init__(self, worker: Worker, runs: Mapping[str, Run]) -> None:
+        self._worker, self._runs = worker, runs
 
     def __getitem__(self, key: str) -> Result:
-        return self._workshop.result(self._runs[key])
+        return self._worker.result(self._runs[key])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._runs)

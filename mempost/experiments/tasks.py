@@ -1,0 +1,254 @@
+"""The kinds of task: fit a prior, prepare a part, sample a tile, assemble a run, measure it.
+
+A kind says which parts of a run are left, which work a part is (what two runs share is done once),
+what it needs, how it is carried out, and which runs fail with it. A task reads what it needs from
+the plan and the store and leaves its result in the store, so tasks run in any process and in any
+order that respects their needs.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from mempost.core.counters import counting
+from mempost.core.errors import MempostError, NonFiniteError, PluginError
+from mempost.core.progress import Progress
+from mempost.core.sampler import Samples
+from mempost.experiments.drawing import Draws
+from mempost.experiments.plan import Run
+from mempost.experiments.provenance import provenance_of
+from mempost.experiments.results import write_result
+
+if TYPE_CHECKING:
+    from mempost.experiments.worker import Worker
+
+
+class Task(NamedTuple):
+    """A part of what a kind of task does for run ``run`` of the plan."""
+
+    kind: str
+    run: int
+    part: int = 0
+
+
+Work = tuple[Hashable, ...]
+"""What tells the work of a task from that of others: its kind first, then whatever it makes."""
+
+
+class Kind(ABC):
+    """A kind of task; it has no state."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def left(self, worker: Worker, run: Run) -> Iterable[int]:
+        """The parts of a run that are not done."""
+
+    @abstractmethod
+    def work(self, worker: Worker, run: Run, part: int) -> Work:
+        """The work of a part."""
+
+    @abstractmethod
+    def needs(self, worker: Worker, run: Run, part: int) -> Iterable[Work]:
+        """Work that comes first, if it is not done."""
+
+    @abstractmethod
+    def carry_out(self, worker: Worker, run: Run, part: int, progress: Progress) -> None:
+        """Do a part."""
+
+    def folder(self, worker: Worker, run: Run, part: int) -> Path:
+        """The folder that what plugins keep on the way belongs to."""
+        return worker.store.path("runs", run.id)
+
+    def failing(self, worker: Worker, task: Task) -> list[Run]:
+        """The runs that fail with a task."""
+        return [worker.plan.runs[task.run]]
+
+    def blocked(self, task: Task, need: Task, reason: str) -> str | None:
+        """Why a task cannot be done when what it needs has failed; None if it can all the same."""
+        return reason
+
+
+class Fit(Kind):
+    """Fit one of the priors of a run; those in closed form are fitted where they are used."""
+
+    name = "fit"
+
+    def left(self, worker: Worker, run: Run) -> Iterable[int]:
+        if not worker.is_drawn(run):
+            for part, (_, spec) in enumerate(worker.priors_of(run)):
+                if "closed_form" not in spec.prior.tags:
+                    yield part
+
+    def work(self, worker: Worker, run: Run, part: int) -> Work:
+        return self.works(worker, run)[part]
+
+    def works(self, worker: Worker, run: Run) -> list[Work]:
+        """The work of all parts."""
+        return [(self.name, prior_id) for prior_id, _ in worker.priors_of(run)]
+
+    def needs(self, worker: Worker, run: Run, part: int) -> Iterable[Work]:
+        return ()
+
+    def carry_out(self, worker: Worker, run: Run, part: int, progress: Progress) -> None:
+        worker.prior(*worker.priors_of(run)[part], progress)
+
+    def folder(self, worker: Worker, run: Run, part: int) -> Path:
+        return worker.store.path("priors", worker.priors_of(run)[part][0])
+
+    def failing(self, worker: Worker, task: Task) -> list[Run]:
+        runs = worker.plan.runs
+        prior_id, _ = worker.priors_of(runs[task.run])[task.part]
+        return [r for r in runs if prior_id in (r.prior_id, r.point.prior_id)]
+
+
+class Prepare(Kind):
+    """Do a part of the work that comes before sampling.
+
+    The same part of another run may be the same work: such parts are done one by one.
+    """
+
+    name = "prepare"
+
+    def left(self, worker: Worker, run: Run) -> Iterable[int]:
+        if any(True for _ in SAMPLE.left(worker, run)):
+            yield from range(run.sampler.preparations)
+
+    def work(self, worker: Worker, run: Run, part: int) -> Work:
+        return (self.name, run.id, part)
+
+    def needs(self, worker: Worker, run: Run, part: int) -> Iterable[Work]:
+        yield from FIT.works(worker, run)
+        yield from ((self.name, other.id, part) for other in worker.plan.runs)
+
+    def carry_out(self, worker: Worker, run: Run, part: int, progress: Progress) -> None:
+        run.sampler.prepare(worker.setup(run).problem, part, progress)
+
+    def blocked(self, task: Task, need: Task, reason: str) -> str | None:
+        return None if need.kind == self.name else reason
+
+
+def draws_of(run: Run) -> Draws:
+    """What a run draws."""
+    return Draws(run.spec, run.sampler, run.n)
+
+
+class Sample(Kind):
+    """Draw a tile of the samples of a run."""
+
+    name = "sample"
+
+    def left(self, worker: Worker, run: Run) -> Iterable[int]:
+        if not worker.is_drawn(run):
+            for tile in range(draws_of(run).tiles):
+                if not worker.records.has_tile(run, tile):
+                    yield tile
+
+    def work(self, worker: Worker, run: Run, part: int) -> Work:
+        return (self.name, run.id, part)
+
+    def needs(self, worker: Worker, run: Run, part: int) -> Iterable[Work]:
+        yield from FIT.works(worker, run)
+        yield from (PREPARE.work(worker, run, k) for k in range(run.sampler.preparations))
+
+    def carry_out(self, worker: Worker, run: Run, part: int, progress: Progress) -> None:
+        common, own = worker.common_setup(run.point), worker.setup(run)
+        start = time.perf_counter()
+        try:
+            with counting() as counts:
+                samples = draws_of(run).draw(part, common, own, progress)
+        except NonFiniteError as error:
+            if error.state:
+                values = {"error": str(error), "tile": part}
+                worker.records.write_failed_state(run, error.state, values)
+            raise
+        cost = {"counts": dict(counts), "seconds": time.perf_counter() - start}
+        worker.records.write_tile(run, part, samples, cost)
+
+
+class Assemble(Kind):
+    """Write result.nc and provenance.json from the tiles of a run, and drop these."""
+
+    name = "assemble"
+
+    def left(self, worker: Worker, run: Run) -> Iterable[int]:
+        return () if worker.is_drawn(run) else (0,)
+
+    def work(self, worker: Worker, run: Run, part: int) -> Work:
+        return (self.name, run.id)
+
+    def needs(self, worker: Worker, run: Run, part: int) -> Iterable[Work]:
+        return (SAMPLE.work(worker, run, tile) for tile in range(draws_of(run).tiles))
+
+    def carry_out(self, worker: Worker, run: Run, part: int, progress: Progress) -> None:
+        draws = draws_of(run)
+        tiles: list[Samples] = []
+        counts: Counter[str] = Counter()
+        seconds = 0.0
+        for tile in range(draws.tiles):
+            samples, cost = worker.records.read_tile(run, tile)
+            tiles.append(samples)
+            seconds += cost["seconds"]
+            counts.update(cost["counts"])
+        samples = draws.join(tiles)
+        setup = worker.setup(run)
+        attributes = {"title": worker.plan.title, "sampler": run.key, "run": run.id}
+        worker.store.write(
+            worker.records.path(run, "result.nc"),
+            lambda p: write_result(p, samples, setup.problem, setup.truth, attributes),
+        )
+        provenance = provenance_of(run, worker.threads) | {
+            "wall_time_s": seconds,
+            "counts": dict(counts),
+            "noise_std": setup.problem.noise.std,
+        }
+        worker.records.write_provenance(run, provenance)
+        worker.records.drop_tiles(run)
+
+
+class Measure(Kind):
+    """Evaluate the metrics of a run and keep them."""
+
+    name = "measure"
+
+    def left(self, worker: Worker, run: Run) -> Iterable[int]:
+        return (0,) if worker.records.metrics(run) is None else ()
+
+    def work(self, worker: Worker, run: Run, part: int) -> Work:
+        return (self.name, run.id, worker.records.metrics_path(run))
+
+    def needs(self, worker: Worker, run: Run, part: int) -> Iterable[Work]:
+        names = {name for m in run.point.spec.metrics for name in m.compares_with} | {run.key}
+        siblings = worker.siblings(run)
+        return (ASSEMBLE.work(worker, siblings[name], 0) for name in sorted(names))
+
+    def carry_out(self, worker: Worker, run: Run, part: int, progress: Progress) -> None:
+        result = worker.result(run)
+        metrics: dict[str, float] = {}
+        silent: list[int] = []
+        for i, metric in enumerate(run.point.spec.metrics):
+            try:
+                found = {k: float(v) for k, v in metric.evaluate(result).items()}
+            except MempostError as error:
+                raise PluginError(f"metrics.{i}: {error}") from error
+            if twice := found.keys() & metrics.keys():
+                raise PluginError(f"metrics.{i}: an earlier metric has the column {min(twice)!r}")
+            metrics |= found
+            silent += [] if found else [i]
+        result.metrics.update(metrics)
+        worker.records.write_metrics(run, metrics, silent)
+
+    def blocked(self, task: Task, need: Task, reason: str) -> str | None:
+        if need.run == task.run:
+            return reason
+        return f"a sampler that a metric compares with has failed: {reason}"
+
+
+FIT, PREPARE, SAMPLE, ASSEMBLE, MEASURE = Fit(), Prepare(), Sample(), Assemble(), Measure()
+DRAWING: tuple[Kind, ...] = (FIT, PREPARE, SAMPLE, ASSEMBLE)
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (*DRAWING, MEASURE)}
