@@ -1,8 +1,8 @@
 """Mixtures of Gaussians, p(x) = sum_n pi_n N(x; m_n, L_n L_n^T): the priors with exact posteriors.
 
 A memorized prior *is* such a mixture, with the training set as means. Methods that exploit this
-(the linearised posterior, component masses) ask for the parts through this interface, whatever
-the prior is called.
+(the linearised posterior, component masses) ask for the parts by the capability `HasComponents`,
+whatever the prior is called; `MixturePrior` is the base class that gives them.
 """
 
 from __future__ import annotations

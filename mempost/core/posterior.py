@@ -1,25 +1,28 @@
 """Posteriors in closed form: what an exact method returns beside samples.
 
 Metrics prefer a `Posterior` over samples: its moments, masses and densities carry no Monte-Carlo
-error. Everything derives from expectations, so a posterior is defined by `expectation`,
-`log_density` and a way to draw.
+error. Every posterior has a mean, a covariance and a way to draw. What else it gives (a density,
+weights, integrals of any function) is asked of it: see `mempost.core.capabilities`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mempost.core.errors import PluginError
 from mempost.core.streams import Stream, Streams, draw_tiled
 
 
 class Posterior(ABC):
-    """A distribution over x (d coordinates) that can be integrated, evaluated and drawn from."""
+    """A distribution over x (d coordinates) whose moments are known, and that can be drawn from.
+
+    Where it has a density, subclasses define ``log_density(x)`` (`HasDensity`); weights of the
+    prior's components or examples, ``weights`` (`HasWeights`); where it can integrate,
+    ``expectation(f)`` (`CanIntegrate`).
+    """
 
     @abstractmethod
     def mean(self) -> Float[Tensor, " d"]:
@@ -32,21 +35,6 @@ class Posterior(ABC):
     def std(self) -> Float[Tensor, " d"]:
         """Standard deviation of each coordinate."""
         return self.covariance().diagonal().clamp(min=0).sqrt()
-
-    def log_density(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, " batch"]:
-        """Normalised log p(x | y); refused where there is no density (atoms)."""
-        raise PluginError(f"{type(self).__name__} offers no log density")
-
-    @property
-    def weights(self) -> Float[Tensor, " n"] | None:
-        """Weights of the mixture components, or None if the posterior is not a mixture."""
-        return None
-
-    def expectation(
-        self, f: Callable[[Float[Tensor, "batch d"]], Float[Tensor, "batch k"]]
-    ) -> Float[Tensor, " k"]:
-        """E[f(x) | y] where it can be integrated; refused otherwise."""
-        raise PluginError(f"{type(self).__name__} offers no expectations of arbitrary functions")
 
     def sample(self, n: int, streams: Streams) -> Float[Tensor, "n d"]:
         """``n`` independent draws; the first ones do not depend on ``n``."""

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from mempost.core.capabilities import HasDensity, HasNoisedDensity, Withheld
 from mempost.core.coordinates import Coordinates
 from mempost.core.counters import tally
 from mempost.core.errors import PluginError, ShapeError
@@ -106,9 +107,16 @@ class FittedPrior(ABC):
     def log_density(
         self, z: Float[Tensor, "batch d"], level: NoiseLevel = CLEAN
     ) -> Float[Tensor, " batch"]:
-        """log p(z), normalised, at the given noise level (only with the tag ``log_density``)."""
+        """log p(z), normalised, at the given noise level, where ``_log_density`` is overridden."""
         self._check(z)
         return self._log_density(z, *level.columns(z))
+
+    @property
+    def withheld(self) -> Withheld:
+        """What this prior cannot give (see `mempost.core.capabilities`), with the reason."""
+        if type(self)._log_density is not FittedPrior._log_density:
+            return {}
+        return dict.fromkeys((HasDensity, HasNoisedDensity), "only its denoiser is known")
 
     # -- stored, moved ----------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.arrays import ComplexMatrix
+from mempost.core.capabilities import HasComponents, HasDensity, Withheld, ask, require
 from mempost.core.errors import PluginError
 from mempost.core.mixture import MixturePrior
 from mempost.core.noise import CLEAN, NoiseLevel, stack
@@ -43,6 +44,10 @@ class DenseMixture(MixturePrior):
     ) -> None:
         super().__init__(shape or tuple(means.shape[1:]), means)
         self.weights, self.means, self.factors = weights, means, factors
+
+    @property
+    def withheld(self) -> Withheld:
+        return {HasDensity: "atoms"} if bool((self.factors == 0).all()) else {}
 
     @property
     def covariances(self) -> Float[Tensor, "n d d"]:
@@ -194,14 +199,14 @@ class DensePosterior(Posterior):
 
 def is_solvable(problem: InverseProblem) -> bool:
     """Whether `solve` applies: a mixture prior and a linear operator."""
-    return isinstance(problem.prior, MixturePrior) and problem.operator.is_linear
+    return ask(problem.prior, HasComponents) is not None and problem.operator.is_linear
 
 
 def solve(problem: InverseProblem) -> DensePosterior:
     """The posterior of a mixture prior under a linear operator, in float64 on the CPU."""
-    prior = problem.prior
-    if not is_solvable(problem) or not isinstance(prior, MixturePrior):
-        raise PluginError("only mixture priors under linear operators have a dense posterior")
+    prior = require(problem.prior, HasComponents, "a dense posterior")
+    if not problem.operator.is_linear:
+        raise PluginError("only linear operators have a dense posterior")
     d, gamma = prior.dimension, problem.noise.component_std
     eye = torch.eye(d, dtype=prior.dtype, device=prior.device)
     offset = problem.forward(torch.zeros_like(eye[:1]))

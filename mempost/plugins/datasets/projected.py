@@ -8,22 +8,15 @@ The training set of a prior on coefficients. What the projection loses is gone: 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Protocol, Self, runtime_checkable
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
-from torch import Tensor
 
+from mempost.core.capabilities import HasProjection, ask, require
 from mempost.core.dataset import Data, Dataset
 from mempost.core.fields import PluginField
 from mempost.core.operator import ForwardOperator
 from mempost.core.streams import Streams
-
-
-@runtime_checkable
-class HasProjection(Protocol):
-    """An operator that gives the coefficients of examples of its range."""
-
-    def project(self, m: Tensor) -> Tensor: ...
 
 
 class Projected(Dataset):
@@ -39,14 +32,16 @@ class Projected(Dataset):
 
     @model_validator(mode="after")
     def _can_project(self) -> Self:
-        if not isinstance(self.operator, HasProjection):
+        if ask(self.operator, HasProjection) is None:
             raise ValueError(f"{type(self.operator).__name__} has no projection; kl_cosine has one")
         return self
 
     def load(self, streams: Streams) -> Data:
-        data = self.dataset.load(streams)
-        assert isinstance(self.operator, HasProjection)
-        held_out = data.held_out.new_zeros(0, *self.operator.project(data.train[:1]).shape[1:])
+        data, operator = (
+            self.dataset.load(streams),
+            require(self.operator, HasProjection, "projected"),
+        )
+        held_out = data.held_out.new_zeros(0, *operator.project(data.train[:1]).shape[1:])
         if len(data.held_out):
-            held_out = self.operator.project(data.held_out)
-        return Data(self.operator.project(data.train), held_out)
+            held_out = operator.project(data.held_out)
+        return Data(operator.project(data.train), held_out)

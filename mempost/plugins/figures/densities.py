@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mempost.core.errors import PluginError
+from mempost.core.capabilities import HasDensity, ask
 from mempost.core.result import Result
 
 Window = tuple[float, float]
@@ -15,20 +15,17 @@ Window = tuple[float, float]
 
 def posterior_density(result: Result, x: Float[Tensor, "n d"]) -> np.ndarray | None:
     """p(x | y) of the sampler's posterior (n,); None if it has no density."""
-    if result.posterior is None:
-        return None
-    try:
-        return result.posterior.log_density(x).exp().cpu().numpy()
-    except PluginError:
-        return None
+    return _density(result.posterior, x)
 
 
 def prior_density(result: Result, x: Float[Tensor, "n d"]) -> np.ndarray | None:
     """p(x) of the prior (n,); None if it has no density."""
-    try:
-        return result.problem.prior.log_density(x).exp().cpu().numpy()
-    except PluginError:
-        return None
+    return _density(result.problem.prior, x)
+
+
+def _density(law: object, x: Float[Tensor, "n d"]) -> np.ndarray | None:
+    known = ask(law, HasDensity)
+    return None if known is None else known.log_density(x).exp().cpu().numpy()
 
 
 def likelihood(result: Result, x: Float[Tensor, "n d"]) -> np.ndarray | None:

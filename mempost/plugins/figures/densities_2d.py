@@ -7,13 +7,13 @@ small modes that levels at fractions of the peak would hide.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
 
+from mempost.core.capabilities import HasPosteriorComponents, ask
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure
 from mempost.core.result import Result
@@ -23,16 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 Box = tuple[tuple[float, float], tuple[float, float]]
-
-
-@runtime_checkable
-class Components(Protocol):
-    """A mixture posterior whose components can be drawn as ellipses."""
-
-    @property
-    def component_means(self) -> Tensor: ...
-
-    def component_covariances(self, index: Tensor) -> Tensor: ...
 
 
 class Densities2D(Figure):
@@ -140,13 +130,11 @@ class Densities2D(Figure):
         shape = (self.points, self.points)
         ax.contour(*axes, density.reshape(shape), levels=levels, colors=look.color, linewidths=1.0)
         ax.plot([], [], color=style.BLACK, label="sampler's density")
-        if isinstance(result.posterior, Components):
-            self._components(ax, result, look)
+        if (mixture := ask(result.posterior, HasPosteriorComponents)) is not None:
+            self._components(ax, mixture, look)
 
-    def _components(self, ax: Any, result: Result, look: style.Look) -> None:
+    def _components(self, ax: Any, posterior: HasPosteriorComponents, look: style.Look) -> None:
         """Means and 1-sigma ellipses, x = mu + L (cos t, sin t) with L L^T the covariance."""
-        posterior = result.posterior
-        assert isinstance(posterior, Components) and posterior.weights is not None
         index = torch.nonzero(posterior.weights >= self.weight)[:, 0]
         means = posterior.component_means[index]
         t = torch.linspace(0, 2 * torch.pi, 65, dtype=means.dtype, device=means.device)

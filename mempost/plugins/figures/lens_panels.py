@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mempost.core.capabilities import CanIntegrate, ask
 from mempost.core.errors import PluginError
 from mempost.core.result import Result
 from mempost.plugins.figures import style
@@ -77,11 +78,10 @@ def particle_density(lens: Lens, window: Window, bins: int) -> np.ndarray:
 
 def exact_density(lens: Lens, window: Window, bins: int) -> np.ndarray | None:
     """The exact law in the same bins; None if the reference cannot be integrated."""
-    edges = torch.linspace(*window, bins + 1, dtype=lens.laws[0].particles.dtype)
-    try:
-        cdf = [law.exact.cdf(edges.to(law.particles.device)).cpu().numpy() for law in lens.laws]
-    except PluginError:
+    if ask(lens.laws[0].exact.posterior, CanIntegrate) is None:
         return None
+    edges = torch.linspace(*window, bins + 1, dtype=lens.laws[0].particles.dtype)
+    cdf = [law.exact.cdf(edges.to(law.particles.device)).cpu().numpy() for law in lens.laws]
     return np.diff(np.stack(cdf, 1), axis=0) / (edges[1] - edges[0]).item()
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from pydantic import Field, NonNegativeInt
 
+from mempost.core.capabilities import HasMarginals, Marginal, ask
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure
 from mempost.core.result import Result
 from mempost.plugins.figures import densities, style
-from mempost.plugins.samplers.linearised_mixture import LinearisedMixture
-from mempost.plugins.samplers.mixture_marginals import GaussianMixture1D
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +41,7 @@ class Marginals(Figure):
 
     def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
         looks = style.looks(results)
-        mixtures = [r for r in results if isinstance(r.posterior, LinearisedMixture)]
+        mixtures = [r for r in results if ask(r.posterior, HasMarginals) is not None]
         reference = self.reference or (mixtures[0].key if mixtures else None)
         if reference is None:
             raise PluginError("marginals takes a sampler such as exact_lgm, there is none here")
@@ -64,7 +63,9 @@ class Marginals(Figure):
         shown = list(group.values())
         exact = _marginals(group[reference], chosen)
         if exact is None:
-            raise PluginError(f"marginals: the sampler {reference!r} has no linearised mixture")
+            raise PluginError(
+                f"marginals: the sampler {reference!r} has no marginals in closed form"
+            )
         figure, axes = style.panels(
             len(shown), len(chosen), 2.6, 1.35, extra=0.9, sharex="col", sharey="none"
         )
@@ -89,9 +90,9 @@ class Marginals(Figure):
         style.legend_above(figure, axes)
         return figure
 
-    def _window(self, shown: list[Result], exact: GaussianMixture1D, i: int) -> densities.Window:
+    def _window(self, shown: list[Result], exact: Marginal, i: int) -> densities.Window:
         """Around the mixture, the truth and the bulk of all draws."""
-        p = exact.means.new_tensor([0.001, 0.999])
+        p = shown[0].samples.flat.new_tensor([0.001, 0.999])
         ends = [exact.quantile(p).cpu().numpy()]
         for result in shown:
             ends.append(np.quantile(result.samples.flat[:, i].cpu().numpy(), [0.005, 0.995]))
@@ -111,17 +112,17 @@ class Marginals(Figure):
     def _curves(
         self,
         ax: Axes,
-        marginal: GaussianMixture1D,
+        marginal: Marginal,
         window: densities.Window,
         look: style.Look,
         name: str,
         interval: bool = True,
     ) -> None:
-        x = torch.linspace(*window, 600, dtype=marginal.means.dtype, device=marginal.means.device)
-        if not bool((marginal.stds > 0).all()):
+        if marginal.atomic:
             return
+        x = torch.linspace(*window, 600, dtype=torch.float64)
         if interval:
-            p = marginal.means.new_tensor([(1 - self.level) / 2, (1 + self.level) / 2])
+            p = x.new_tensor([(1 - self.level) / 2, (1 + self.level) / 2])
             low, high = marginal.quantile(p).tolist()
             ax.axvspan(
                 low,
@@ -143,7 +144,6 @@ def _top(ax: Axes) -> float | None:
     return 2 * max(heights) if heights else None
 
 
-def _marginals(result: Result, chosen: list[int]) -> list[GaussianMixture1D] | None:
-    if not isinstance(result.posterior, LinearisedMixture):
-        return None
-    return result.posterior.marginals(chosen)
+def _marginals(result: Result, chosen: list[int]) -> Sequence[Marginal] | None:
+    posterior = ask(result.posterior, HasMarginals)
+    return None if posterior is None else posterior.marginals(chosen)

@@ -11,12 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mempost.core.capabilities import HasComponents, HasPosteriorComponents, ask, require
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure
 from mempost.core.result import Result
 from mempost.plugins.figures import style, waves
-from mempost.plugins.samplers.component_updates import mixture_of
-from mempost.plugins.samplers.linearised_mixture import LinearisedMixture
 from mempost.plugins.wave_models import WaveModels
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class MixtureMeans(Figure):
     rows: int = Field(6, ge=1, description="at most, evenly thinned over the sweep")
 
     def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
-        chosen = [r for r in results if isinstance(r.posterior, LinearisedMixture)]
+        chosen = [r for r in results if ask(r.posterior, HasPosteriorComponents) is not None]
         if not chosen:
             raise PluginError("mixture_means draws samplers such as exact_lgm, there is none here")
         for key in dict.fromkeys(result.key for result in chosen):
@@ -80,15 +79,16 @@ class MixtureMeans(Figure):
             raise PluginError(
                 "mixture_means draws problems with the operator helmholtz, this has none"
             )
-        assert isinstance(posterior, LinearisedMixture)
-        log_weights, index = posterior.log_weights.topk(
-            min(self.components, len(posterior.log_weights))
+        mixture = require(posterior, HasPosteriorComponents, "mixture_means")
+        means = require(result.problem.prior, HasComponents, "mixture_means").means
+        log_weights, index = mixture.log_weights.topk(
+            min(self.components, len(mixture.log_weights))
         )
-        states, titles = [posterior.mean()], ["posterior mean"]
+        states, titles = [mixture.weights @ mixture.component_means], ["posterior mean"]
         if result.truth is not None:
             states, titles = [result.truth, *states], ["truth", *titles]
         for log_weight, n in zip(log_weights.tolist(), index.tolist(), strict=True):
-            states += [posterior.component_means[n], mixture_of(result.problem).means[n]]
+            states += [mixture.component_means[n], means[n]]
             titles += [f"component, {weight_label(log_weight)}", f"training {n}"]
         fields = models.velocity(torch.stack(states)).double().cpu()
         return [Panel(field, title) for field, title in zip(fields, titles, strict=True)]

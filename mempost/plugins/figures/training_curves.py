@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from mempost.core.capabilities import HasHistory, TrainingHistory, ask
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure
 from mempost.core.result import Result
 from mempost.plugins.figures import style
-from mempost.plugins.priors.score_matching.fitted import FittedScore
-from mempost.plugins.priors.score_matching.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 class Curve(NamedTuple):
     """One training run: its history, name and look."""
 
-    history: History
+    history: TrainingHistory
     label: str
     look: style.Look
 
@@ -80,10 +79,10 @@ def _curves(results: Sequence[Result]) -> list[Curve]:
     """The training runs of a study, each once, in order."""
     looks = style.looks(results)
     points = len(style.by_point(results))
-    found: dict[bytes, tuple[Result, History]] = {}
+    found: dict[bytes, tuple[Result, TrainingHistory]] = {}
     for result in results:
-        prior = result.problem.prior
-        if isinstance(prior, FittedScore):
+        prior = ask(result.problem.prior, HasHistory)
+        if prior is not None:
             content = b"".join(c.numpy().tobytes() for c in prior.history.curves.values())
             found.setdefault(content, (result, prior.history))
     keys = dict.fromkeys(result.key for result, _ in found.values())

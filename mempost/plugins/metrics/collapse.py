@@ -13,12 +13,12 @@ import math
 import torch
 from pydantic import Field
 
+from mempost.core.capabilities import HasBandwidth, ask
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.metrics.masses import component_masses
+from mempost.plugins.metrics.masses import centres, component_masses
 from mempost.plugins.metrics.pairwise import nearest_distances
 from mempost.plugins.metrics.separation import Gaps
-from mempost.plugins.priors.kernel_mixture import KernelMixture
 from mempost.plugins.samplers.component_updates import linearisations_of
 
 
@@ -30,7 +30,7 @@ class Collapse(Metric):
     ``separation_noise``: the bandwidth (at the given noise) and the noise std (at the given
     bandwidth) at which half of the mass is predicted to leave the example that made the data, with
     F linearised at the examples. Not there if no scale does that, or nothing is asked. Needs a
-    mixture prior.
+    prior that has components or keeps its examples.
     """
 
     examples: int = Field(
@@ -39,14 +39,13 @@ class Collapse(Metric):
     separation: bool = Field(True, description="predict; takes a Jacobian at every example")
 
     def evaluate(self, result: Result) -> dict[str, float]:
-        masses = component_masses(result)
-        if masses is None or result.samples.truths is not None:
+        masses, means = component_masses(result), centres(result.problem.prior)
+        if masses is None or means is None or result.samples.truths is not None:
             return {}
         columns = {
             "effective_number": float(torch.special.entr(masses).sum().exp()),
             "best_mass": float(masses.max()),
         }
-        means = result.problem.prior.means  # type: ignore[attr-defined]
         if len(means) > 1:
             neighbours = nearest_distances(means, means, 2)[0][:, 1].median()
             drawn = nearest_distances(result.samples.flat, means, 1)[0].mean()
@@ -57,10 +56,11 @@ class Collapse(Metric):
         return columns
 
     def _scales(self, result: Result) -> dict[str, float]:
-        prior, problem = result.problem.prior, result.problem
-        if not isinstance(prior, KernelMixture):
+        problem = result.problem
+        prior = ask(problem.prior, HasBandwidth)
+        if prior is None:
             return {}
-        keep = getattr(result.sampler, "slices", 1) > 1
+        keep = result.sampler.preparations > 0  # its Jacobians are there
         gaps = Gaps.of(linearisations_of(problem, keep), self.examples)
         noise = problem.noise
         per_component = noise.component_std / noise.std

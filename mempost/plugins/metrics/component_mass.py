@@ -13,7 +13,8 @@ class ComponentMass(Metric):
     """Posterior probability that component i of the prior generated x: ``mass_i``.
 
     The weights of a mixture posterior, integrated responsibilities under quadrature, mean
-    responsibilities over samples otherwise. Needs a mixture prior.
+    responsibilities over samples otherwise. Needs a prior that has components or keeps its
+    examples.
     """
 
     limit: int = Field(10, ge=1, description="components written, from the first")

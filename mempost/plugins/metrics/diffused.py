@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mempost.core.capabilities import CanIntegrate, require
 from mempost.core.noise import NoiseLevel
 from mempost.core.posterior import Posterior
 
@@ -36,11 +37,7 @@ class Diffused:
         return (self.level.a**2 * self.posterior.std().square() + self.level.s**2).sqrt()
 
     def cdf(self, grid: Float[Tensor, " g"]) -> Float[Tensor, " g"]:
-        """P(z_t <= g | y) in one dimension; refused where the posterior cannot integrate.
-
-        Raises:
-            PluginError: the posterior offers no expectations.
-        """
-        return self.posterior.expectation(
+        """P(z_t <= g | y) in one dimension, where the posterior can integrate (`CanIntegrate`)."""
+        return require(self.posterior, CanIntegrate, "the law of z_t").expectation(
             lambda x: torch.special.ndtr((grid - self.level.a * x) / self.level.s)
         )

@@ -19,7 +19,8 @@ from mempost.plugins.metrics.masses import component_masses
 class EffectiveModes(Metric):
     """Exponential of the entropy of the component masses, and the largest mass.
 
-    Columns ``effective_modes`` and ``max_mass``. Needs a mixture prior.
+    Columns ``effective_modes`` and ``max_mass``. Needs a prior that has components or
+    keeps its examples.
     """
 
     publications = (HILL_1973_DIVERSITY,)

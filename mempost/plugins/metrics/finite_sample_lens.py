@@ -19,8 +19,8 @@ from collections.abc import Sequence
 import torch
 from pydantic import Field
 
+from mempost.core.capabilities import HasComponents, ask
 from mempost.core.metric import Metric
-from mempost.core.mixture import MixturePrior
 from mempost.core.result import Result
 from mempost.plugins.bibliography import BURNS_2026_LENS
 from mempost.plugins.metrics.lens_verdict import Thresholds, sentence
@@ -88,8 +88,8 @@ class FiniteSampleLens(Metric):
 
 
 def _off_atom(result: Result) -> dict[str, float]:
-    prior = result.problem.prior
-    if not isinstance(prior, MixturePrior) or len(prior.means) < 2:
+    prior = ask(result.problem.prior, HasComponents)
+    if prior is None or len(prior.means) < 2:
         return {}
     if bool((prior.component_variances(torch.zeros(1, dtype=torch.long)) > 0).any()):
         return {}

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mempost.core.capabilities import HasEvidence, ask
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.bibliography import VEHTARI_2024_PARETO, ZHANG_2009_EFFICIENT
@@ -39,9 +40,8 @@ class ImportanceDiagnostics(Metric):
     publications = (VEHTARI_2024_PARETO, ZHANG_2009_EFFICIENT)
 
     def evaluate(self, result: Result) -> dict[str, float]:
-        exact = getattr(result.posterior, "log_evidence", None)
-        if exact is not None:
-            return {"log_evidence": float(exact)}
+        if (exact := ask(result.posterior, HasEvidence)) is not None:
+            return {"log_evidence": float(exact.log_evidence)}
         if result.samples.truths is not None:  # of a calibration run, every chain has other data
             return {}
         stats = result.samples.stats

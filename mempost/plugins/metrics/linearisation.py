@@ -25,13 +25,12 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from mempost.core.capabilities import HasComponents, HasTangents, ask, require
 from mempost.core.errors import MempostError
 from mempost.core.metric import Metric
 from mempost.core.problem import InverseProblem
 from mempost.core.result import Result
 from mempost.core.streams import Stream
-from mempost.plugins.samplers.component_updates import mixture_of
-from mempost.plugins.samplers.linearised_mixture import LinearisedMixture
 
 
 class Linearisation(Metric):
@@ -52,13 +51,13 @@ class Linearisation(Metric):
     )
 
     def evaluate(self, result: Result) -> dict[str, float]:
-        posterior, problem = result.posterior, result.problem
-        if not isinstance(posterior, LinearisedMixture) or problem.operator.is_linear:
+        posterior, problem = ask(result.posterior, HasTangents), result.problem
+        if posterior is None or problem.operator.is_linear:
             return {}
         most = min(self.components, len(posterior.weights))
         weights, index = posterior.weights.topk(most)
         weights = weights / weights.sum()
-        tangents = _Tangents(posterior, index)
+        tangents = _Tangents(problem, posterior, index)
         stream = result.streams.at()
         drawn = tangents.departure(tangents.posterior_draws(self.draws, stream))
         prior = tangents.departure(tangents.prior_draws(self.draws, stream))
@@ -68,8 +67,7 @@ class Linearisation(Metric):
             "linearisation_error": float(weights @ drawn.error),
             "misfit_ratio": tangents.misfit_ratio(),
         }
-        means = mixture_of(problem).means
-        if not torch.equal(posterior.points, means):
+        if not torch.equal(posterior.points, tangents.prior.means):
             columns["unconverged_mass"] = float(posterior.weights[~posterior.converged].sum())
         return columns
 
@@ -119,8 +117,9 @@ class _Departure:
 class _Tangents:
     """Tangents of F at the points of linearisation of some components."""
 
-    def __init__(self, posterior: LinearisedMixture, index: Tensor) -> None:
-        self.posterior, self.index, self.problem = posterior, index, posterior.problem
+    def __init__(self, problem: InverseProblem, posterior: HasTangents, index: Tensor) -> None:
+        self.problem, self.posterior, self.index = problem, posterior, index
+        self.prior = require(problem.prior, HasComponents, "linearisation")
         self.points = posterior.points[index]
         self.r, self.a = self.problem.linearise(self.points)
 
@@ -128,7 +127,7 @@ class _Tangents:
         return self.posterior.component_draws(self.index, count, stream)
 
     def prior_draws(self, count: int, stream: Stream) -> Float[Tensor, "k c d"]:
-        prior = mixture_of(self.problem)
+        prior = self.prior
         shape = (len(self.index), prior.dimension, count)
         e = stream.normal(shape, prior.dtype, prior.device)
         return prior.means[self.index, None] + prior.factor_product(self.index, e).mT
@@ -143,8 +142,9 @@ class _Tangents:
 
     def misfit_ratio(self) -> float:
         """Actual over predicted change of the misfit from x_n to mu_n, first component."""
-        prior = mixture_of(self.problem)
-        pair = torch.stack([prior.means[self.index], self.posterior.component_means[self.index]], 1)
+        pair = torch.stack(
+            [self.prior.means[self.index], self.posterior.component_means[self.index]], 1
+        )
         before, after = residuals(self.problem, pair[0]).square().sum(-1)
         told_before, told_after = self.predicted(pair)[0].square().sum(-1)
         promised = float(told_before - told_after)

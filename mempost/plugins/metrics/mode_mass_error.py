@@ -14,7 +14,6 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.metric import Metric
-from mempost.core.mixture import MixturePrior
 from mempost.core.result import Result
 from mempost.plugins.metrics import bootstrap
 from mempost.plugins.metrics.masses import component_masses, responsibilities
@@ -24,7 +23,8 @@ class ModeMassError(Metric):
     """Posterior mass on the wrong components, against the masses of a reference sampler.
 
     Column ``mode_mass_error``; for samplers that only draw also ``_low``, ``_high`` and, where the
-    reference has a posterior, ``_null`` (mean) and ``_null_high`` (95 %). Needs a mixture prior.
+    reference has a posterior, ``_null`` (mean) and ``_null_high`` (95 %). Needs a prior that has
+    components or keeps its examples.
     """
 
     reference: str = "exact"
@@ -34,7 +34,7 @@ class ModeMassError(Metric):
     def evaluate(self, result: Result) -> dict[str, float]:
         reference, prior = result.sibling(self.reference), result.problem.prior
         exact, masses = component_masses(reference), component_masses(result)
-        if exact is None or masses is None or not isinstance(prior, MixturePrior):
+        if exact is None or masses is None:
             return {}
         columns = {"mode_mass_error": float(_misplaced(masses[None], exact)[0])}
         if result.posterior is not None:

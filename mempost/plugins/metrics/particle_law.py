@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mempost.core.capabilities import CanIntegrate, ask
 from mempost.core.errors import PluginError
 from mempost.core.posterior import Posterior
 from mempost.core.result import Result
@@ -72,13 +73,10 @@ class ParticleLaw:
         """w1 and w1_null; by ``count`` directions and at most ``draws`` particles if sliced."""
         z, d = self.particles, self.particles.shape[1]
         noise = [streams.at(tile=i, step=_STEP) for i in range(2)]
-        if d == 1:
-            try:
-                x = _exact_draws(self.exact.posterior, len(z), streams)
-                other = self.exact.level.perturb(x, noise[0])
-                return self._on_grid(z), self._on_grid(other)
-            except PluginError:  # the posterior can be drawn from, and not integrated
-                pass
+        if d == 1 and ask(self.exact.posterior, CanIntegrate) is not None:
+            x = _exact_draws(self.exact.posterior, len(z), streams)
+            other = self.exact.level.perturb(x, noise[0])
+            return self._on_grid(z), self._on_grid(other)
         z = thin_rows(z, draws)
         both = _exact_draws(self.exact.posterior, 2 * len(z), streams).split(len(z))
         y, other = (self.exact.level.perturb(x, e) for x, e in zip(both, noise))

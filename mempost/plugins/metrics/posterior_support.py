@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import torch
 from pydantic import Field
 
+from mempost.core.capabilities import HasAtoms, ask
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.samplers.discrete_posterior import DiscretePosterior
 
 
 class PosteriorSupport(Metric):
@@ -29,8 +29,8 @@ class PosteriorSupport(Metric):
     share: float = Field(0.999, gt=0, lt=1, description="of the mass")
 
     def evaluate(self, result: Result) -> dict[str, float]:
-        posterior = result.posterior
-        if not isinstance(posterior, DiscretePosterior):
+        posterior = ask(result.posterior, HasAtoms)
+        if posterior is None:
             return {}
         log_weights = posterior.log_weights.double().sort(descending=True).values
         held = log_weights.exp().cumsum(0)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mempost.core.errors import PluginError
+from mempost.core.capabilities import CanIntegrate, HasDensity, ask
 from mempost.core.metric import Metric
 from mempost.core.posterior import Posterior
 from mempost.core.result import Result
@@ -33,23 +33,19 @@ class TotalVariation(Metric):
         q = result.posterior
         if p is None or q is None:
             return {}
-        try:
-            value = total_variation(p, q) if result.key != self.reference else 0.0
-        except PluginError:  # no density, or no way to integrate
-            return {}
-        return {f"tv_to_{self.reference}": value}
+        value = total_variation(p, q) if result.key != self.reference else 0.0
+        return {} if value is None else {f"tv_to_{self.reference}": value}
 
 
-def total_variation(p: Posterior, q: Posterior) -> float:
-    """TV(p, q) in [0, 1], integrated by the quadrature of p.
-
-    Raises:
-        PluginError: one of them has no density, or p cannot integrate.
-    """
+def total_variation(p: Posterior, q: Posterior) -> float | None:
+    """TV(p, q) in [0, 1] by the quadrature of p; None without it, or without both densities."""
+    integral, first, second = ask(p, CanIntegrate), ask(p, HasDensity), ask(q, HasDensity)
+    if integral is None or first is None or second is None:
+        return None
 
     def overlap(x: Float[Tensor, "batch d"]) -> Float[Tensor, "batch 1"]:
-        log_p, log_q = p.log_density(x), q.log_density(x)
+        log_p, log_q = first.log_density(x), second.log_density(x)
         ratio = torch.where(log_p.isneginf(), 0.0, log_q - log_p)
         return ratio.clamp(max=0).exp()[:, None]
 
-    return min(1.0, max(0.0, 1 - float(p.expectation(overlap)[0])))
+    return min(1.0, max(0.0, 1 - float(integral.expectation(overlap)[0])))

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mempost.core.capabilities import HasDensity, Withheld
 from mempost.core.counters import tally
 from mempost.core.errors import PluginError
 from mempost.core.mixture import MixturePrior
@@ -65,6 +66,11 @@ class FullMixture(MixturePrior):
         rounding = torch.finfo(covariances.dtype).eps * eigenvalues.shape[-1]
         zero = eigenvalues <= rounding * eigenvalues[:, -1:]
         return cls(weights, means, torch.where(zero, 0.0, eigenvalues), bases, shape)
+
+    @property
+    def withheld(self) -> Withheld:
+        singular = bool((self.eigenvalues == 0).any())
+        return {HasDensity: "a covariance is singular"} if singular else {}
 
     # -- answers ------------------------------------------------------------------------------
 

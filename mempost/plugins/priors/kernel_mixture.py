@@ -40,6 +40,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mempost.core.capabilities import Examples, HasDensity, Withheld
 from mempost.core.counters import tally
 from mempost.core.errors import PluginError
 from mempost.core.mixture import MixturePrior
@@ -94,6 +95,15 @@ class KernelMixture(MixturePrior):
         self._square_norms = means.new_empty((2, n), dtype=torch.float64)
         for x, norms in zip(blocks, self._square_norms.split(len(blocks[0]), 1)):
             norms[:] = self._norms(x - self._centre)
+
+    @property
+    def examples(self) -> Examples:
+        """The means, with their weights."""
+        return Examples(self.means, self.weights)
+
+    @property
+    def withheld(self) -> Withheld:
+        return {} if self.bandwidth > 0 else {HasDensity: "bandwidth 0 leaves atoms"}
 
     # -- answers ------------------------------------------------------------------------------
 

@@ -21,8 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mempost.core.errors import PluginError
-from mempost.core.mixture import MixturePrior
+from mempost.core.capabilities import HasComponents, require
 from mempost.core.noise import stack
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
@@ -45,18 +44,18 @@ class ComponentUpdates(NamedTuple):
     converged: Bool[Tensor, " k"]
 
 
-def mixture_of(problem: InverseProblem) -> MixturePrior:
+def mixture_of(problem: InverseProblem) -> HasComponents:
     """The problem's prior, which must be a mixture.
 
     Raises:
         PluginError: it is not.
     """
-    if not isinstance(problem.prior, MixturePrior):
-        raise PluginError(
-            f"a linearised mixture needs a prior that is a Gaussian mixture, found "
-            f"{type(problem.prior).__name__}; empirical_gmm, gaussian and gaussian_mixture are"
-        )
-    return problem.prior
+    return require(
+        problem.prior,
+        HasComponents,
+        "a linearised mixture",
+        "empirical_gmm, gaussian and gaussian_mixture have them",
+    )
 
 
 def linearisations_of(problem: InverseProblem, keep: bool) -> Linearisations:
@@ -125,7 +124,7 @@ def linearised(
 
 
 def whitened_matrix(
-    prior: MixturePrior, index: Tensor, jacobian: Float[Tensor, "#k m d"]
+    prior: HasComponents, index: Tensor, jacobian: Float[Tensor, "#k m d"]
 ) -> Float[Tensor, "k m d"]:
     """A_n = J_n L_n for the components in ``index`` (k,)."""
     transposed = jacobian.mT.expand(len(index), -1, -1)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from mempost.core.errors import PluginError
 from mempost.core.posterior import Posterior, mixture_moments
 from mempost.core.streams import TILE, Stream
 
@@ -39,10 +38,6 @@ class DiscretePosterior(Posterior):
 
     def std(self) -> Float[Tensor, " d"]:
         return (self.weights @ (self.atoms - self.mean()).square()).sqrt()
-
-    def log_density(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, " batch"]:
-        """Refused: atoms have no density."""
-        raise PluginError("a posterior of atoms has no log density")
 
     def expectation(
         self, f: Callable[[Float[Tensor, "batch d"]], Float[Tensor, "batch k"]]

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.errors import PluginError
+from mempost.core.capabilities import Examples, HasExamples, require
 from mempost.core.noise import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import ReverseSampler
@@ -40,8 +40,8 @@ _ROWS = 256
 class FiniteSample(ReverseSampler):
     """Reverse diffusion with the exact conditional score of an empirical prior.
 
-    The atoms are the training examples of an empirical prior, with no kernel around them: its
-    bandwidth counts as 0. Of any other prior, ``atoms`` draws are taken instead. Noise level: used,
+    The atoms are the training examples that the prior keeps, whatever the prior makes of them (the
+    bandwidth of an empirical prior counts as 0), or ``atoms`` draws of it. Noise level: used,
     at its true value. Assumes: that the atoms are the prior. Any operator, no derivatives. Cost:
     one forward map an atom in all; of a step, one matrix product of particles and atoms.
     """
@@ -55,11 +55,8 @@ class FiniteSample(ReverseSampler):
     seed: int = Field(0, ge=0, description="of these draws")
 
     def check(self, problem: InverseProblem) -> None:
-        if self.atoms is None and not isinstance(problem.prior, KernelMixture):
-            raise PluginError(
-                "finite_sample finds no training examples in a prior of type "
-                f"{type(problem.prior).__name__}; give atoms: N to draw N of them"
-            )
+        if self.atoms is None:
+            _kept(problem)
 
     def conditioned(self, problem: InverseProblem) -> KernelMixture:
         """The atoms with weights q_i: the law of x given y, and of z_t given y at every level."""
@@ -72,12 +69,17 @@ class FiniteSample(ReverseSampler):
         return self.conditioned(problem).denoise(z, level)
 
 
+def _kept(problem: InverseProblem) -> Examples:
+    remedy = "give atoms: N to draw N of them"
+    return require(problem.prior, HasExamples, "finite_sample", remedy).examples
+
+
 @lru_cache(maxsize=8)
 def _conditioned(problem: InverseProblem, atoms: int | None, seed: int) -> KernelMixture:
     prior = problem.prior
     if atoms is None:
-        assert isinstance(prior, KernelMixture)
-        x, log_pi = prior.means, prior.weights.log()
+        x, weights = _kept(problem)
+        log_pi = weights.log()
     else:
         x = prior.sample(atoms, Streams(seed, "training"))
         log_pi = x.new_zeros(atoms)

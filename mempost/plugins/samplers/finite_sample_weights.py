@@ -15,8 +15,7 @@ from typing import ClassVar
 
 import torch
 
-from mempost.core.errors import PluginError
-from mempost.core.mixture import MixturePrior
+from mempost.core.capabilities import Examples, HasComponents, HasExamples, ask, require
 from mempost.core.problem import InverseProblem
 from mempost.core.publication import Publication
 from mempost.core.sampler import ExactSampler, require_finite
@@ -29,30 +28,30 @@ _ROWS = 256
 class FiniteSampleWeights(ExactSampler):
     """The training examples, weighted by their likelihoods: the limit of vanishing bandwidth.
 
-    Needs a mixture prior, of which it takes the means and weights; one evaluation of F a mean.
+    Takes the examples that the prior keeps, whatever the prior, or else the means and weights of a
+    mixture; one evaluation of F each.
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"closed_form", "uses_noise_level"})
     publications: ClassVar[tuple[Publication, ...]] = (BURNS_2026_LENS,)
 
     def check(self, problem: InverseProblem) -> None:
-        self._prior(problem)
+        self._examples(problem)
 
     def posterior(self, problem: InverseProblem) -> DiscretePosterior:
-        prior = self._prior(problem)
-        parts = [problem.log_likelihood(x) for x in prior.means.split(_ROWS)]
-        log_terms = prior.weights.log() + require_finite(torch.cat(parts), "log p(y | x_n)")
+        x, weights = self._examples(problem)
+        parts = [problem.log_likelihood(block) for block in x.split(_ROWS)]
+        log_terms = weights.log() + require_finite(torch.cat(parts), "log p(y | x_n)")
         return DiscretePosterior(
-            atoms=prior.means,
+            atoms=x,
             log_weights=torch.log_softmax(log_terms, 0),
             log_evidence=torch.logsumexp(log_terms, 0),
         )
 
     @staticmethod
-    def _prior(problem: InverseProblem) -> MixturePrior:
-        if not isinstance(problem.prior, MixturePrior):
-            raise PluginError(
-                "finite_sample_weights needs a mixture prior, whose means are the examples; found "
-                f"{type(problem.prior).__name__}"
-            )
-        return problem.prior
+    def _examples(problem: InverseProblem) -> Examples:
+        if (kept := ask(problem.prior, HasExamples)) is not None:
+            return kept.examples
+        remedy = "empirical_gmm keeps its training examples, which are its components"
+        mixture = require(problem.prior, HasComponents, "finite_sample_weights", remedy)
+        return Examples(mixture.means, mixture.weights)

@@ -18,6 +18,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
+from mempost.core.capabilities import HasDensity, require
 from mempost.core.errors import PluginError
 from mempost.core.fields import PluginField
 from mempost.core.posterior import Posterior
@@ -78,11 +79,12 @@ class Importance(TiledSampler):
         self, problem: InverseProblem, tile: int, streams: Streams, progress: Progress = silent
     ) -> Samples:
         q = _posterior(self.proposal, problem)
+        density = require(q, HasDensity, "importance", "take a proposal with one")
         parts = self.population // TILE
         draws, log_weights = [], []
         for k in range(parts):
             x = q.draw_tile(streams.at(tile * parts + k))
-            weight = problem.log_density(x) - q.log_density(x)
+            weight = problem.log_density(x) - density.log_density(x)
             first = tile * self.population + k * TILE
             draws.append(require_finite(x, "proposal", first_sample=first))
             log_weights.append(require_finite(weight, "log weight", first_sample=first))

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mempost.core.capabilities import HasDensity, Withheld, ask
 from mempost.core.posterior import Posterior, mixture_moments
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import TILE, Stream
@@ -119,6 +120,12 @@ class LinearisedMixture(Posterior):
             points=torch.cat(points),
             converged=torch.cat(converged),
         )
+
+    @property
+    def withheld(self) -> Withheld:
+        if ask(self.problem.prior, HasDensity) is not None:
+            return {}
+        return {HasDensity: "the prior has atoms or a singular covariance"}
 
     @property
     def weights(self) -> Float[Tensor, " n"]:

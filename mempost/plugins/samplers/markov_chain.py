@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.autodiff import value_and_pullback
+from mempost.core.capabilities import HasDensity, HasNoisedDensity, ask
 from mempost.core.errors import PluginError
 from mempost.core.iterative import IterativeSampler
 from mempost.core.noise import NoiseLevel
@@ -52,12 +53,7 @@ class MarkovChain(IterativeSampler):
 
 def offers_density(problem: InverseProblem, smoothing: float) -> bool:
     """Whether the prior has a log density at the noise level ``smoothing``."""
-    x = torch.zeros(1, problem.dimension, dtype=problem.prior.dtype, device=problem.prior.device)
-    try:
-        problem.prior.log_density(x, NoiseLevel(1.0, smoothing))
-    except PluginError:
-        return False
-    return True
+    return ask(problem.prior, HasNoisedDensity if smoothing else HasDensity) is not None
 
 
 def require_density(name: str, problem: InverseProblem) -> None:

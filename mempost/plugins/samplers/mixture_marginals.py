@@ -32,6 +32,11 @@ class GaussianMixture1D:
     means: Float[Tensor, " n"]
     stds: Float[Tensor, " n"]
 
+    @property
+    def atomic(self) -> bool:
+        """Whether a component has no width."""
+        return not bool((self.stds > 0).all())
+
     def density(self, x: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
         """p(x); infinite at an atom."""
         standard = self._standard(x)

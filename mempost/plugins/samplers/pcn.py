@@ -17,14 +17,14 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from mempost.core.capabilities import HasComponents, HasDensity, ask, require
 from mempost.core.errors import PluginError
 from mempost.core.iterative import SamplerState
-from mempost.core.mixture import MixturePrior
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.core.streams import Stream
 from mempost.plugins.bibliography import COTTER_2013_MCMC
-from mempost.plugins.samplers.markov_chain import MarkovChain, offers_density
+from mempost.plugins.samplers.markov_chain import MarkovChain
 
 
 class PCN(MarkovChain):
@@ -44,14 +44,10 @@ class PCN(MarkovChain):
     target_acceptance: float = Field(0.25, gt=0, lt=1)
 
     def check(self, problem: InverseProblem) -> None:
-        prior = problem.prior
-        if not isinstance(prior, MixturePrior) or len(prior.weights) != 1:
-            kind = type(prior).__name__
-            found = (
-                f"a mixture of {len(prior.weights)}" if isinstance(prior, MixturePrior) else kind
-            )
-            raise PluginError(f"pcn is for Gaussian priors, found {found}")
-        if not offers_density(problem, 0.0):
+        count = len(_mixture(problem).weights)
+        if count != 1:
+            raise PluginError(f"pcn is for Gaussian priors, found a mixture of {count}")
+        if ask(problem.prior, HasDensity) is None:
             raise PluginError("pcn is for Gaussian priors, found a single atom")
 
     def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
@@ -68,13 +64,13 @@ class PCN(MarkovChain):
     def step(
         self, problem: InverseProblem, state: SamplerState, k: int, stream: Stream
     ) -> SamplerState:
-        assert isinstance(problem.prior, MixturePrior)
-        x, beta, mean = state["x"], state["step_size"][:, None], problem.prior.means
+        prior = _mixture(problem)
+        x, beta, mean = state["x"], state["step_size"][:, None], prior.means
         noise = stream.normal((*x.shape, 1), x.dtype, x.device)
         uniform = stream.uniform((len(x),), x.dtype, x.device)
 
         component = torch.zeros(len(x), dtype=torch.long, device=x.device)
-        w = problem.prior.factor_product(component, noise)[..., 0]
+        w = prior.factor_product(component, noise)[..., 0]
         proposal = mean + (1 - beta**2).sqrt() * (x - mean) + beta * w
         value = problem.log_likelihood(proposal)
         log_ratio = value - state["log_likelihood"]
@@ -95,3 +91,7 @@ class PCN(MarkovChain):
         stats = {name: state[name] for name in ("acceptance", "step_size")}
         density = state["log_likelihood"] + problem.prior.log_density(state["x"])
         return state["x"], {"log_density": density, **stats}
+
+
+def _mixture(problem: InverseProblem) -> HasComponents:
+    return require(problem.prior, HasComponents, "pcn", "it is for Gaussian priors")

@@ -26,8 +26,8 @@ from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor
 
 from mempost.core.arrays import FrozenArray, Matrix
-from mempost.core.errors import PluginError, ShapeError
-from mempost.core.mixture import MixturePrior
+from mempost.core.capabilities import HasComponents, require
+from mempost.core.errors import ShapeError
 from mempost.core.plugin import Recipe
 from mempost.core.posterior import mixture_moments
 from mempost.core.prior import FittedPrior
@@ -133,18 +133,19 @@ def prior_covariance(prior: FittedPrior, chunk: int = 256) -> Float[Tensor, "d d
     Raises:
         PluginError: the prior is not a mixture.
     """
-    if not isinstance(prior, MixturePrior):
-        raise PluginError(
-            f"the covariance of {type(prior).__name__} is not known in closed form; "
-            "give the preconditioner as a matrix, or gauss_newton its prior_variance"
-        )
-    d = prior.dimension
-    eye = torch.eye(d, dtype=prior.dtype, device=prior.device)
+    mixture = require(
+        prior,
+        HasComponents,
+        "a preconditioner by the covariance of the prior",
+        "give the preconditioner as a matrix, or gauss_newton its prior_variance",
+    )
+    d = mixture.dimension
+    eye = torch.eye(d, dtype=mixture.dtype, device=mixture.device)
     within = torch.zeros_like(eye)
-    for index in torch.arange(len(prior.weights), device=prior.device).split(chunk):
-        L = prior.factor_product(index, eye.expand(len(index), d, d))
-        within = within + torch.einsum("n,nij,nkj->ik", prior.weights[index], L, L)
-    return mixture_moments(prior.weights, prior.means, within)[1]
+    for index in torch.arange(len(mixture.weights), device=mixture.device).split(chunk):
+        L = mixture.factor_product(index, eye.expand(len(index), d, d))
+        within = within + torch.einsum("n,nij,nkj->ik", mixture.weights[index], L, L)
+    return mixture_moments(mixture.weights, mixture.means, within)[1]
 
 
 def symmetric_factor(C: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:

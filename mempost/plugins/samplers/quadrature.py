@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mempost.core.arrays import Matrix
+from mempost.core.capabilities import HasComponents, HasDensity, ask, require
 from mempost.core.errors import PluginError
-from mempost.core.mixture import MixturePrior
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import ExactSampler, require_finite
 from mempost.plugins.samplers.grid_posterior import GridPosterior
@@ -67,16 +67,9 @@ class Quadrature(ExactSampler):
             )
         if self.bounds is not None and len(self.bounds) != d:
             raise PluginError(f"quadrature: bounds of {len(self.bounds)} coordinates, found {d}")
-        if isinstance(prior, MixturePrior):
-            if bool((_narrowest(prior) == 0).any()):
-                raise PluginError(
-                    "quadrature: the prior has atoms (bandwidth 0) and no density to integrate; "
-                    "use finite_sample_weights"
-                )
-        elif self.bounds is None:
-            raise PluginError(
-                f"quadrature: give bounds; {type(prior).__name__} is no mixture to take them from"
-            )
+        require(prior, HasDensity, "quadrature", "finite_sample_weights is exact for atoms")
+        if self.bounds is None:
+            require(prior, HasComponents, "quadrature without bounds", "give bounds")
 
     def posterior(self, problem: InverseProblem) -> GridPosterior:
         """Integrate on finer and finer grids.
@@ -102,11 +95,10 @@ class Quadrature(ExactSampler):
 
     def _grow(self, problem: InverseProblem) -> GridPosterior:
         """Start from the components, and double the box wherever the posterior reaches its edge."""
-        assert isinstance(problem.prior, MixturePrior)
-        index = torch.arange(len(problem.prior.means))
-        reach = _STANDARD_DEVIATIONS * problem.prior.component_variances(index).sqrt()
-        lower = (problem.prior.means - reach).amin(0)
-        upper = (problem.prior.means + reach).amax(0)
+        prior = require(problem.prior, HasComponents, "quadrature without bounds", "give bounds")
+        index = torch.arange(len(prior.means))
+        reach = _STANDARD_DEVIATIONS * prior.component_variances(index).sqrt()
+        lower, upper = (prior.means - reach).amin(0), (prior.means + reach).amax(0)
         while True:
             grid = _evaluate(problem, lower, upper, self._intervals(problem, lower, upper))
             low, high = _reached(grid)
@@ -119,8 +111,8 @@ class Quadrature(ExactSampler):
         """Intervals no wider than the narrowest component, and `_LEAST` at least."""
         least = _LEAST[len(lower)]
         needed = [least] * len(lower)
-        if isinstance(problem.prior, MixturePrior):
-            ratios = ((upper - lower) / _narrowest(problem.prior)).ceil().tolist()
+        if (mixture := ask(problem.prior, HasComponents)) is not None:
+            ratios = ((upper - lower) / _narrowest(mixture)).ceil().tolist()
             needed = [max(least, int(ratio)) for ratio in ratios]
         self._check_size(tuple(needed), lower, upper)
         return tuple(needed)
@@ -148,7 +140,7 @@ def _evaluate(
     return grid
 
 
-def _narrowest(prior: MixturePrior) -> Tensor:
+def _narrowest(prior: HasComponents) -> Tensor:
     """Smallest standard deviation of a component along each coordinate (d,)."""
     index = torch.arange(len(prior.means))
     return prior.component_variances(index).amin(0).sqrt()
