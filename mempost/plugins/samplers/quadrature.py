@@ -67,7 +67,7 @@ class Quadrature(ExactSampler):
             )
         if self.bounds is not None and len(self.bounds) != d:
             raise PluginError(f"quadrature: bounds of {len(self.bounds)} coordinates, found {d}")
-        require(prior, HasDensity, "quadrature", "finite_sample_weights is exact for atoms")
+        require(prior, HasDensity, "quadrature", "use finite_sample_weights for atoms")
         if self.bounds is None:
             require(prior, HasComponents, "quadrature without bounds", "give bounds")
 
