@@ -229,28 +229,28 @@ class HasPosteriorComponents(HasWeights, Protocol):
     """Gaussian components, one for every component of the prior."""
 
     @property
-    def log_weights(self) -> Float[Tensor, " n"]: ...
-    @property
     def component_means(self) -> Float[Tensor, "n d"]: ...
 
     def component_covariances(self, index: Tensor) -> Float[Tensor, "k d d"]: ...
 
-    def component_draws(
-        self, index: Tensor, count: int, stream: Stream
-    ) -> Float[Tensor, "k count d"]: ...
-
 
 @runtime_checkable
 class HasTangents(HasPosteriorComponents, Protocol):
-    """Components that come from a linearised operator.
+    """Gaussian components of a linearised operator.
 
     Component n is linearised at ``points[n]``; ``converged`` says where a search for it ended.
     """
 
     @property
+    def log_weights(self) -> Float[Tensor, " n"]: ...
+    @property
     def points(self) -> Float[Tensor, "n d"]: ...
     @property
     def converged(self) -> Bool[Tensor, " n"]: ...
+
+    def component_draws(
+        self, index: Tensor, count: int, stream: Stream
+    ) -> Float[Tensor, "k count d"]: ...
 
 
 class Marginal(Protocol):

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.capabilities import HasComponents, HasPosteriorComponents, ask, require
+from mempost.core.capabilities import HasComponents, HasTangents, ask, require
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure
 from mempost.core.result import Result
@@ -40,7 +40,7 @@ class MixtureMeans(Figure):
     rows: int = Field(6, ge=1, description="at most, evenly thinned over the sweep")
 
     def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
-        chosen = [r for r in results if ask(r.posterior, HasPosteriorComponents) is not None]
+        chosen = [r for r in results if ask(r.posterior, HasTangents) is not None]
         if not chosen:
             raise PluginError("mixture_means draws samplers such as exact_lgm, there is none here")
         for key in dict.fromkeys(result.key for result in chosen):
@@ -79,7 +79,7 @@ class MixtureMeans(Figure):
             raise PluginError(
                 "mixture_means draws problems with the operator helmholtz, this has none"
             )
-        mixture = require(posterior, HasPosteriorComponents, "mixture_means")
+        mixture = require(posterior, HasTangents, "mixture_means")
         means = require(result.problem.prior, HasComponents, "mixture_means").means
         log_weights, index = mixture.log_weights.topk(
             min(self.components, len(mixture.log_weights))
