@@ -69,7 +69,7 @@ def test_the_schema_accepts_shipped_specs_and_refuses_wrong_ones(mempost, tmp_pa
 
 def test_the_schema_knows_plugins_of_somebody_else(mempost):
     schema = json.loads(mempost("schema").stdout)
-    names = [a["properties"]["type"]["const"] for a in schema["$defs"]["operator"]["oneOf"]]
+    names = [a["properties"]["type"]["const"] for a in schema["$defs"]["operator"]["oneOf"][1:]]
     assert "sine" in names and "polynomial" in names
 
 
