@@ -17,6 +17,7 @@ _EXPORTS = {
     "GaussianNoise": "mempost.core.noise",
     "InverseProblem": "mempost.core.problem",
     "Metric": "mempost.core.metric",
+    "Network": "mempost.core.network",
     "NoiseLevel": "mempost.core.noise",
     "NoiseSchedule": "mempost.core.schedule",
     "Posterior": "mempost.core.posterior",

@@ -58,7 +58,7 @@ class PluginField:
         name = REGISTRIES[self.kind].name_of(type(plugin))
         return {"type": name, **plugin.model_dump(mode="json", by_alias=True)}
 
-    def make(self, value: Any, context: Any = None) -> Plugin:
+    def make(self, value: Any, context: Any = None) -> Any:
         """The plugin that a value stands for.
 
         Args:

@@ -55,6 +55,7 @@ KINDS = {
     "metric": Kind("mempost.core.metric:Metric", "metrics"),
     "figure": Kind("mempost.core.figure:Figure", "figures"),
     "schedule": Kind("mempost.core.schedule:NoiseSchedule", "schedules", ("schedules",)),
+    "network": Kind("mempost.core.network:Network", "networks", ("networks",)),
 }
 """Every kind of plugin by name. A new one is a row here, and
 ``mempost/testing/templates/<kind>.py.tmpl`` and ``<kind>.yaml.tmpl``."""

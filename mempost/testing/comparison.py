@@ -60,6 +60,7 @@ def require_close(
         found.shape == expected.shape,
         f"{what}: found shape {tuple(found.shape)}, expected {tuple(expected.shape)}.",
     )
+    found, expected = found.detach(), expected.detach()
     require(bool(torch.isfinite(found).all()), f"{what}: found non-finite numbers.")
     if found.numel() == 0:
         return

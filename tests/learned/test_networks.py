@@ -7,11 +7,15 @@ import importlib.util
 import pytest
 import torch
 from learned_problems import TRAINING
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from mempost.core.errors import PluginError
-from mempost.plugins.priors.score_matching.networks import CLOCK, Network, ResidualMLP, UNet2D
-from mempost.plugins.priors.score_matching.networks.embedding import sinusoidal
+from mempost.core.fields import PluginField
+from mempost.core.network import CLOCK
+from mempost.plugins.networks.embedding import sinusoidal
+from mempost.plugins.networks.residual_mlp import ResidualMLP
+from mempost.plugins.networks.unet_2d import UNet2D
+from mempost.plugins.priors.learned_score import LearnedScore
 
 HAS_DIFFUSERS = importlib.util.find_spec("diffusers") is not None
 NETWORKS = [
@@ -31,7 +35,7 @@ NETWORKS = [
 
 
 def network(values):
-    return TypeAdapter(Network).validate_python(values)
+    return PluginField("network").make(values)
 
 
 @pytest.mark.parametrize(("values", "shape"), NETWORKS)
@@ -95,4 +99,4 @@ def test_a_missing_package_is_named_with_its_extra():
 def test_unknown_networks_and_sizes_are_refused():
     for wrong in ("resnet", {"type": "mlp", "width": 0}, {"type": "mlp", "embedding": 7}):
         with pytest.raises(ValidationError):
-            network(wrong)
+            LearnedScore(network=wrong)

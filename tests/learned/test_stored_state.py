@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
 
 import pytest
 import torch
 from learned_problems import QUICK, TRAINING, fitted, points
-from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mempost.core.errors import CorruptFileError, PluginError
+from mempost.core.network import Network
+from mempost.core.noise import NoiseLevel
 from mempost.core.prior import State
+from mempost.core.registry import REGISTRIES
+from mempost.core.schedule import NoiseSchedule, as_time
 from mempost.core.streams import Streams
 from mempost.plugins.priors.learned_score import LearnedScore
 from mempost.plugins.priors.score_matching.fitted import FORMAT, FittedScore
-from mempost.plugins.priors.score_matching.networks import NetworkRecipe
 
 
 def test_through_safetensors_and_json(tmp_path):
@@ -70,10 +71,9 @@ def test_an_unknown_snapshot_is_refused():
         fitted(snapshots=(5,)).at_step(4)
 
 
-class Linear(NetworkRecipe):
+class Linear(Network):
     """A network of one's own."""
 
-    type: Literal["test_linear"] = "test_linear"
     bias: bool = True
 
     def build(self, shape):
@@ -88,17 +88,49 @@ class Linear(NetworkRecipe):
         return Module(self.bias)
 
 
-class WithLinear(LearnedScore):
-    """A prior that offers it."""
-
-    network: Linear = Field(default_factory=Linear)
-
-
-def test_a_network_of_ones_own_is_trained_stored_and_found():
-    hyper = {k: v for k, v in QUICK.items() if k != "network"}
-    prior = WithLinear.model_validate({**hyper, "network": {"type": "test_linear", "bias": False}})
-    fit = prior.fit(points(), streams=TRAINING)
+def test_a_network_of_ones_own_is_trained_stored_and_found(monkeypatch):
+    monkeypatch.setitem(REGISTRIES["network"]._local, "straight", Linear)
+    hyper = {**QUICK, "network": {"type": "straight", "bias": False}}
+    fit = LearnedScore.model_validate(hyper).fit(points(), streams=TRAINING)
+    assert fit.network == Linear(bias=False)
     again = FittedScore.from_state(fit.state())
     assert again.network == Linear(bias=False)
     moved = fit.to(dtype=torch.float32)
     assert moved.dtype == torch.float32 and moved.denoiser.centre.dtype == torch.float32
+    stored = fit.state()
+    monkeypatch.undo()
+    with pytest.raises(CorruptFileError, match="type: No network has this name"):
+        FittedScore.from_state(stored)
+
+
+def test_an_unregistered_network_is_refused_by_name():
+    prior = LearnedScore.model_validate({**QUICK, "network": Linear})
+    with pytest.raises(ValueError, match=r"PluginError: .*Linear is not registered as a network"):
+        prior.fit(points(), streams=TRAINING)
+
+
+class Bent(NoiseSchedule):
+    """sigma = t^2 + 0.01 t: no noise at t = 0."""
+
+    def level(self, t):
+        t = as_time(t)
+        return NoiseLevel(torch.ones_like(t), 5 * t**2 + 0.01 * t)
+
+    def drift(self, t):
+        return torch.zeros_like(as_time(t))
+
+    def diffusion_squared(self, t):
+        t = as_time(t)
+        return 2 * (5 * t**2 + 0.01 * t) * (10 * t + 0.01)
+
+    @property
+    def first_time(self):
+        return 0.1
+
+
+def test_a_schedule_of_ones_own_is_trained_on_from_its_first_time(monkeypatch):
+    monkeypatch.setitem(REGISTRIES["schedule"]._local, "bent", Bent)
+    prior = LearnedScore.model_validate({**QUICK, "schedule": "bent"})
+    fit = prior.fit(points(), streams=TRAINING)
+    assert fit.denoiser.low == pytest.approx(5 * 0.1**2 + 0.01 * 0.1)
+    assert fit.denoiser.high == pytest.approx(5.01)

@@ -1,5 +1,7 @@
 """Every plugin that mempost registers passes the public checks of its kind and tags."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,8 @@ VARIANTS = {
         {"rule": {"type": "unit_gradient", "second_call": "new_level"}, "method": "heun"},
     ],
     "sampler:gauss_newton_dps": [{"linearisation": "jacobian", "method": "euler_maruyama"}],
+    "network:mlp": [{"activation": "silu", "hidden": 1}],
+    "network:unet_1d": [{"channels": [4, 6, 8], "kernel": 3}],
     "schedule:vp_discrete": [{"betas": [0.1, 0.3, 0.2]}],
     "schedule:flow_matching": [{"t_max": 0.5}],
     "sampler:reverse_diffusion": [{"method": "heun"}, {"eta": 1.0, "start": "noise"}],
@@ -44,6 +48,8 @@ OWN = [
     if registry.entry(name).distribution == "mempost"
 ]
 WITHOUT_EXAMPLE = {"dataset:file", "operator:helmholtz"}  # checked in tests/helmholtz, with models
+if importlib.util.find_spec("diffusers") is None:
+    WITHOUT_EXAMPLE |= {"network:unet_2d"}
 
 
 def plugins(kind):
@@ -75,6 +81,11 @@ def test_datasets(check):
 
 @parametrize_with_checks(plugins("schedule"))
 def test_schedules(check):
+    check()
+
+
+@parametrize_with_checks(plugins("network"))
+def test_networks(check):
     check()
 
 

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 from pydantic import field_validator
+from torch import nn
 
 from mempost.core.arrays import FrozenArray
 from mempost.core.counters import tally
 from mempost.core.dataset import Data, Dataset
 from mempost.core.iterative import IterativeSampler
+from mempost.core.network import CLOCK, Network, dimension
 from mempost.core.noise import GaussianNoise, NoiseLevel, stack
 from mempost.core.operator import ForwardOperator
 from mempost.core.prior import Prior, State
@@ -187,6 +189,24 @@ class Straight(NoiseSchedule):
         return -2 * as_time(t) * self.c * self.drift(t)
 
 
+class Perceptron(Network):
+    """One hidden layer; the noise level is one more input."""
+
+    def build(self, shape):
+        return self.module(dimension(shape))
+
+    class module(nn.Module):
+        def __init__(self, d):
+            super().__init__()
+            self.first, self.last = nn.Linear(d + 1, 16), nn.Linear(16, d)
+
+        def forward(self, x, clock):
+            return self.last(torch.tanh(self.first(self.features(x, clock))))
+
+        def features(self, x, clock):
+            return torch.cat([x, clock[:, None] / CLOCK], -1)
+
+
 RIGHT = [
     Mixture(),
     PaddedSum(),
@@ -201,6 +221,7 @@ RIGHT = [
     DPSLike(),
     Points(),
     Straight(),
+    Perceptron(),
 ]
 
 
@@ -881,7 +902,92 @@ SCHEDULES = [
     (ShortOfOne(), "times_fall"),
 ]
 
-MUTANTS = [*PRIORS, *OPERATORS, *NOISES, *SAMPLERS, *DATASETS, *SCHEDULES]
+# -- wrong networks -----------------------------------------------------------------------------
+
+
+class CentresBatch(Perceptron):
+    """Centres the states over the batch, as batch normalisation does in training."""
+
+    class module(Perceptron.module):
+        def features(self, x, clock):
+            return super().features(x - x.mean(0), clock)
+
+
+class FirstClock(Perceptron):
+    """The noise level of the first row, for all."""
+
+    class module(Perceptron.module):
+        def features(self, x, clock):
+            return super().features(x, clock[:1].expand(len(x)))
+
+
+class Timeless(Perceptron):
+    class module(Perceptron.module):
+        def features(self, x, clock):
+            return super().features(x, 0 * clock)
+
+
+class SingleInside(Perceptron):
+    class module(Perceptron.module):
+        def forward(self, x, clock):
+            return super().forward(x, clock).float()
+
+
+class SeedsItself(Perceptron):
+    """Reproducible in its own way: every network is the same one."""
+
+    class module(Perceptron.module):
+        def __init__(self, d):
+            torch.manual_seed(0)
+            super().__init__(d)
+
+
+class HiddenFeatures(Perceptron):
+    """Random features that are no weights: they are drawn again when a network is restored."""
+
+    class module(Perceptron.module):
+        def __init__(self, d):
+            super().__init__(d)
+            self.mixing = torch.randn(d, d).double()
+
+        def features(self, x, clock):
+            return super().features(x @ self.mixing.to(x), clock)
+
+
+class RunningScale(Perceptron):
+    """A buffer that is not among the averaged weights."""
+
+    class module(Perceptron.module):
+        def __init__(self, d):
+            super().__init__(d)
+            self.register_buffer("scale", torch.ones(d))
+
+
+class Detached(Perceptron):
+    class module(Perceptron.module):
+        def features(self, x, clock):
+            return super().features(x.tanh() + (x - x.detach()), clock)
+
+
+class Flattened(Perceptron):
+    class module(Perceptron.module):
+        def forward(self, x, clock):
+            return super().forward(x, clock).flatten()
+
+
+NETWORKS = [
+    (CentresBatch(), "rows_independent"),
+    (FirstClock(), "rows_independent"),
+    (Timeless(), "state_and_clock_matter"),
+    (SingleInside(), "dtype_kept"),
+    (SeedsItself(), "weights_follow_the_stream"),
+    (HiddenFeatures(), "stored_and_restored"),
+    (RunningScale(), "stored_and_restored"),
+    (Detached(), "derivatives"),
+    (Flattened(), "shapes"),
+]
+
+MUTANTS = [*PRIORS, *OPERATORS, *NOISES, *SAMPLERS, *DATASETS, *SCHEDULES, *NETWORKS]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mempost.plugins.priors.score_matching.networks import CLOCK
+from mempost.core.network import CLOCK
 from mempost.plugins.priors.score_matching.parametrisation import Parametrisation, coefficients
 
 

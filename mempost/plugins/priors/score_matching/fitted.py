@@ -17,18 +17,19 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Self
+from typing import Self
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from mempost.core.errors import CorruptFileError, PluginError
+from mempost.core.fields import PluginField
+from mempost.core.network import Network
 from mempost.core.prior import FittedPrior, State
 from mempost.core.streams import TILE, Stream
 from mempost.plugins.priors.score_matching.denoiser import Denoiser
 from mempost.plugins.priors.score_matching.history import History
-from mempost.plugins.priors.score_matching.networks import NetworkRecipe
 from mempost.plugins.priors.score_matching.training import (
     Weights,
     snapshot_tensors,
@@ -38,6 +39,8 @@ from mempost.plugins.schedules.edm import EDM
 
 FORMAT = 1
 """Version of the stored form."""
+
+NETWORK = PluginField("network")
 
 
 class FittedScore(FittedPrior):
@@ -54,7 +57,7 @@ class FittedScore(FittedPrior):
         self,
         shape: tuple[int, ...],
         denoiser: Denoiser,
-        network: NetworkRecipe,
+        network: Network,
         sample_steps: int,
         history: History,
         snapshots: dict[int, Weights],
@@ -110,7 +113,7 @@ class FittedScore(FittedPrior):
         tensors |= {**self.history.tensors(), **snapshot_tensors(self.snapshots)}
         values = {
             "format": FORMAT,
-            "network": self.network.model_dump(mode="json"),
+            "network": NETWORK.dump(self.network),
             "parametrisation": self.denoiser.parametrisation,
             "sigma_data": self.denoiser.sigma_data,
             "sigma_range": [self.denoiser.low, self.denoiser.high],
@@ -140,7 +143,7 @@ class FittedScore(FittedPrior):
     def _from_state(cls, state: State) -> Self:
         tensors, values = state
         low, high = values["sigma_range"]
-        network = _network(values["network"])
+        network = NETWORK.make(values["network"])
         weights = {
             name.removeprefix("network."): tensor
             for name, tensor in tensors.items()
@@ -160,25 +163,12 @@ class FittedScore(FittedPrior):
         )
 
 
-def _loaded(
-    network: NetworkRecipe, shape: tuple[int, ...], like: Denoiser, weights: Weights
-) -> Denoiser:
+def _loaded(network: Network, shape: tuple[int, ...], like: Denoiser, weights: Weights) -> Denoiser:
     """A denoiser with a network of its own that has these weights."""
     with torch.random.fork_rng(devices=[]):
         module = network.build(shape).to(like.centre)
     module.load_state_dict(weights)
     return replace(like, network=module)
-
-
-def _network(values: dict[str, Any]) -> NetworkRecipe:
-    """The recipe among the subclasses of `NetworkRecipe` that has the ``type`` given."""
-    classes = list(NetworkRecipe.__subclasses__())
-    for cls in classes:
-        classes += cls.__subclasses__()
-        field = cls.model_fields.get("type")
-        if field is not None and field.default == values.get("type"):
-            return cls.model_validate(values)
-    raise ValueError(f"no network has the type {values.get('type')!r}")
 
 
 def _one_line(error: Exception) -> str:

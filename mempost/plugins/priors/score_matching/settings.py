@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from mempost.core.fields import PluginField, named
+from mempost.core.network import Network
 from mempost.core.plugin import Recipe
 from mempost.core.schedule import NoiseSchedule
 from mempost.plugins.priors.score_matching.levels import (
@@ -16,7 +17,6 @@ from mempost.plugins.priors.score_matching.levels import (
     UniformTimes,
     training_levels,
 )
-from mempost.plugins.priors.score_matching.networks import Network, ResidualMLP
 from mempost.plugins.priors.score_matching.parametrisation import Parametrisation, Weighting
 
 _SMALL = {"type": "residual_mlp", "width": 16, "blocks": 1, "embedding": 8}
@@ -25,7 +25,9 @@ _SMALL = {"type": "residual_mlp", "width": 16, "blocks": 1, "embedding": 8}
 class TrainingSettings(Recipe):
     """Network, noise levels, loss and optimiser."""
 
-    network: Network = Field(default_factory=ResidualMLP, examples=[_SMALL])
+    network: Annotated[Network, PluginField("network")] = Field(
+        default_factory=named("network", "residual_mlp"), examples=[_SMALL]
+    )
     parametrisation: Parametrisation = Field(
         "x0", description="what the network predicts: the clean x, the noise, or EDM's mixture"
     )

@@ -6,20 +6,19 @@ Images are padded with zeros to a multiple of 2^(levels - 1) and cut again. Need
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from mempost.core.errors import PluginError
-from mempost.plugins.priors.score_matching.networks.network import NetworkRecipe
+from mempost.core.network import Network
 
 
-class UNet2D(NetworkRecipe):
+class UNet2D(Network):
     """diffusers' UNet2DModel on images; needs the extra ``mempost[unet]``."""
 
-    type: Literal["unet_2d"] = "unet_2d"
     channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (32, 64), min_length=1, description="channels of every level"
     )

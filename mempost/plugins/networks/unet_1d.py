@@ -14,21 +14,20 @@ segmentation"; Ho, Jain & Abbeel 2020, "Denoising diffusion probabilistic models
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
-from mempost.plugins.priors.score_matching.networks.embedding import sinusoidal
-from mempost.plugins.priors.score_matching.networks.network import NetworkRecipe
+from mempost.core.network import Network
+from mempost.plugins.networks.embedding import sinusoidal
 
 
-class UNet1D(NetworkRecipe):
+class UNet1D(Network):
     """A U-Net on the flattened x as a signal of one channel."""
 
-    type: Literal["unet_1d"] = "unet_1d"
     channels: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         (32, 64), min_length=1, description="channels of every level"
     )

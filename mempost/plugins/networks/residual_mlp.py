@@ -10,21 +10,18 @@ inverse problems".
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from mempost.plugins.priors.score_matching.networks.embedding import sinusoidal
-from mempost.plugins.priors.score_matching.networks.network import NetworkRecipe, dimension
+from mempost.core.network import Network, dimension
+from mempost.plugins.networks.embedding import sinusoidal
 
 
-class ResidualMLP(NetworkRecipe):
+class ResidualMLP(Network):
     """Blocks x + GELU(LayerNorm(Linear(x))) of one width."""
 
-    type: Literal["residual_mlp"] = "residual_mlp"
     width: int = Field(512, ge=1)
     blocks: int = Field(4, ge=0)
     embedding: int = Field(64, ge=2, multiple_of=2, description="features of the noise level")

@@ -1,8 +1,8 @@
-"""What a network recipe is: hyper-parameters that build a torch module.
+"""Networks: hyper-parameters that build a torch module.
 
 A module takes scaled states (batch, d) and a *clock* (batch,), the noise level as a number from 0
-to `CLOCK`, and gives (batch, d). Its first weights come from one integer, and torch's global
-generator stays as it was.
+to `CLOCK`, and gives (batch, d), each row from its own row and clock alone. Its first weights come
+from one integer, and torch's global generator stays as it was.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from mempost.core.plugin import Recipe
+from mempost.core.plugin import Plugin
 from mempost.core.streams import Stream
 
 CLOCK = 200.0
 """The clock at the largest trained noise level; 0 at the smallest, linear in log sigma between."""
 
 
-class NetworkRecipe(Recipe, ABC):
-    """A kind of network; authors add a field ``type`` with one literal value, and ``build``."""
+class Network(Plugin, ABC):
+    """A kind of network; authors write ``build``."""
 
     @abstractmethod
     def build(self, shape: tuple[int, ...]) -> nn.Module:

@@ -9,14 +9,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mempost.plugins.priors.score_matching.networks.embedding import sinusoidal
-from mempost.plugins.priors.score_matching.networks.network import NetworkRecipe, dimension
+from mempost.core.network import Network, dimension
+from mempost.plugins.networks.embedding import sinusoidal
 
 
-class MLP(NetworkRecipe):
+class MLP(Network):
     """Layers of one width with a nonlinearity between, no shortcuts."""
 
-    type: Literal["mlp"] = "mlp"
     width: int = Field(256, ge=1)
     hidden: int = Field(3, ge=1, description="hidden layers")
     activation: Literal["gelu", "relu", "silu"] = "gelu"
