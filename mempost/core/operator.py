@@ -20,6 +20,7 @@ from torch import Tensor
 from mempost.core.errors import PluginError, ShapeError
 from mempost.core.plugin import Plugin
 from mempost.core.streams import Stream
+from mempost.core.tags import Tag, refuse_overridden
 
 if TYPE_CHECKING:
     from mempost.core.prior import FittedPrior
@@ -51,6 +52,11 @@ class ForwardOperator(Plugin, ABC):
     def example_models(self, shape: Shape, stream: Stream) -> Inexact[Tensor, "4 *domain"]:
         """Four models of which F is defined, for checks; override where not all x will do."""
         return stream.normal((4, *shape))
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        refuse_overridden(cls, {"is_linear": "linear", "is_complex": "complex"})
 
     @property
     def is_linear(self) -> bool:
@@ -137,13 +143,11 @@ class Composition(ForwardOperator):
 
     operators: tuple[SerializeAsAny[ForwardOperator], ...]
 
-    @property
-    def is_linear(self) -> bool:
-        return all(operator.is_linear for operator in self.operators)
-
-    @property
-    def is_complex(self) -> bool:
-        return any(operator.is_complex for operator in self.operators)
+    def _tags(self) -> frozenset[Tag]:
+        """Linear if all parts are, complex if one is."""
+        parts = [operator.tags for operator in self.operators]
+        linear = frozenset[Tag]({"linear"}).intersection(*parts)
+        return linear | (frozenset[Tag]({"complex"}) & frozenset[Tag]().union(*parts))
 
     @property
     def domain_shape(self) -> Shape | None:

@@ -3,15 +3,14 @@
 A plugin class *is* its hyper-parameters: a frozen pydantic model with its own fields only, real
 defaults, constraints, and unknown names refused. It holds no tensors. What it learns lives in
 a separate fitted object; what it derives (tables, factorisations) is remembered by its hash.
-Tags declare what is true of the plugin; the runner, the validation and the conformance checks
-follow them.
+What is true of a plugin its tags say (`mempost.core.tags`).
 """
 
 from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -27,18 +26,7 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 from mempost.core.errors import nearest
 from mempost.core.numbers import numbers_alone
 from mempost.core.publication import Publication
-
-TAGS: dict[str, str] = {
-    "exact": "samples the posterior itself, up to Monte-Carlo error",
-    "closed_form": "answers without iteration",
-    "uses_noise_level": "its result depends on the observation noise level",
-    "linear": "a linear (or affine) operator; or a method for linear operators only",
-    "complex": "complex-valued data",
-    "needs_gradient": "differentiates the forward operator",
-    "interacting": "samples depend on one another (resampling, adaptation)",
-    "log_density": "the density is available at every noise level",
-    "random": "fitting or loading draws random numbers",
-}
+from mempost.core.tags import DeclaredTags, Tag
 
 
 class Recipe(BaseModel):
@@ -90,17 +78,21 @@ class Recipe(BaseModel):
 class Plugin(Recipe):
     """Base of every kind of plugin."""
 
-    tags: ClassVar[frozenset[str]] = frozenset()
+    if TYPE_CHECKING:
+        tags: ClassVar[frozenset[Tag]]
+    else:
+        tags: ClassVar = DeclaredTags("Plugin", ())
     publications: ClassVar[tuple[Publication, ...]] = ()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        for tag in cls.tags - TAGS.keys():
-            raise TypeError(
-                f"{cls.__name__}.tags: unknown tag {tag!r}; allowed are {', '.join(TAGS)}."
-                + nearest(tag, TAGS)
-            )
+        if "tags" in vars(cls):
+            type.__setattr__(cls, "tags", DeclaredTags(cls.__name__, vars(cls)["tags"]))
+
+    def _tags(self) -> frozenset[Tag]:
+        """What is true of this instance: what its class declares, amended by hyper-parameters."""
+        return type(self).tags
 
     @classmethod
     def summary(cls) -> str:

@@ -22,6 +22,7 @@ from mempost.core.posterior import Posterior
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.streams import TILE, Streams
+from mempost.core.tags import refuse_overridden
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +96,10 @@ class PosteriorSampler(Plugin, ABC):
     def prepare(self, problem: InverseProblem, part: int, progress: Progress = silent) -> None:
         """Do one part of the work that comes before sampling, and keep it."""
 
-    @property
-    def uses_noise_level(self) -> bool:
-        """Whether the result depends on the noise level, given the hyper-parameters."""
-        return "uses_noise_level" in self.tags
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        refuse_overridden(cls, {"uses_noise_level": "uses_noise_level"})
 
     @property
     def needs_question(self) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 
 from mempost.core.arrays import ArraySchema
 from mempost.core.fields import PLUGIN, named
-from mempost.core.plugin import TAGS
+from mempost.core.plugin import Plugin
 from mempost.core.registry import REGISTRIES
+from mempost.core.tags import TAGS
 
 _BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 
@@ -29,13 +30,28 @@ def description(kind: str, name: str) -> str:
         if label := _name(choice):
             meaning = str(choice.get("description", "")).partition("\n")[0]
             lines += ["", f"{label}: {meaning}", *_fields(choice, choices)]
-    lines += ["", "tags:"] + [f"  {tag}: {TAGS[tag]}" for tag in sorted(cls.tags)]
-    if not cls.tags:
-        lines.append("  none")
+    lines += ["", *_tags(cls)]
     if cls.publications:
         lines += ["", "publications:"]
         lines += [f"  {p.authors} ({p.year}). {p.title}. {p.url}" for p in cls.publications]
     return "\n".join(lines) + "\n"
+
+
+def _tags(cls: type[Plugin]) -> Iterator[str]:
+    """A line for every tag of the default instance."""
+    amended = cls._tags is not Plugin._tags
+    yield "tags of the defaults (hyper-parameters may change them):" if amended else "tags:"
+    plugin = _default(cls) if amended else None
+    tags = cls.tags if plugin is None else plugin.tags
+    yield from [f"  {tag}: {TAGS[tag]}" for tag in sorted(tags)] or ["  none"]
+
+
+def _default(cls: type[Plugin]) -> Plugin | None:
+    """The plugin with its defaults, and the first example of what is required; None without one."""
+    required = {f.alias or key: f for key, f in cls.model_fields.items() if f.is_required()}
+    if not all(field.examples for field in required.values()):
+        return None
+    return cls.model_validate({k: f.examples[0] for k, f in required.items() if f.examples})
 
 
 def _fields(schema: Mapping[str, Any], choices: Mapping[str, Any]) -> Iterator[str]:

@@ -30,6 +30,7 @@ from mempost.core.posterior import Posterior, mixture_moments
 from mempost.core.prior import State
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import TILE, Stream
+from mempost.core.tags import Tag
 
 
 class DenseMixture(MixturePrior):
@@ -117,9 +118,8 @@ class MatrixOperator(ForwardOperator):
     tags = frozenset({"linear"})
     matrix: ComplexMatrix
 
-    @property
-    def is_complex(self) -> bool:
-        return self.matrix.tensor().is_complex()
+    def _tags(self) -> frozenset[Tag]:
+        return super()._tags() | ({"complex"} if self.matrix.tensor().is_complex() else set())
 
     @property
     def domain_shape(self) -> Shape:

@@ -61,10 +61,11 @@ class Parts(PosteriorSampler):
 
 def test_passed_on_to_the_wrapped_sampler() -> None:
     wrapped = Distorted(sampler=Parts())
-    assert wrapped.preparations == 3 and not wrapped.uses_noise_level and wrapped.nfe is None
+    assert wrapped.preparations == 3 and wrapped.nfe is None
+    assert wrapped.tags == {"interacting"}
     with pytest.raises(ValueError, match="part 2"):
         wrapped.prepare(problem(), 2)
-    assert Distorted(sampler=ExactLGM()).uses_noise_level
+    assert Distorted(sampler=ExactLGM()).tags == ExactLGM().tags
     spec = Distorted.model_validate({"sampler": {"type": "dps", "steps": 7}, "scale": 0.8})
     assert spec.nfe == DPS(steps=7).nfe
     with pytest.raises(ValidationError, match="No sampler has this name"):

@@ -129,7 +129,7 @@ def test_unit_gradient_ignores_the_noise_level(problem_of, rule):
         sampler.sample(problem_of(std), 40, Streams(1, "sampling")).flat for std in (0.03, 3.0)
     )
     assert torch.equal(low, high)
-    assert not sampler.uses_noise_level
+    assert "uses_noise_level" not in sampler.tags
 
 
 @pytest.mark.parametrize("rule", ["gaussian", "residual_norm"])
@@ -140,7 +140,7 @@ def test_other_rules_follow_the_noise_level(problem_of, rule):
         sampler.sample(problem_of(std), 40, Streams(1, "sampling")).flat for std in (0.6, 3.0)
     )
     assert float((low - high).abs().max()) > 0.05
-    assert sampler.uses_noise_level
+    assert "uses_noise_level" in sampler.tags
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)

@@ -6,7 +6,7 @@ Its pixels count the ink in 4 x 4 blocks of a bitmap, 0 to 16; they are divided 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -31,7 +31,7 @@ class Digits(Dataset):
     touches, whatever its size and its classes. Needs ``pip install mempost[digits]``.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"random"})
+    tags = frozenset({"random"})
     publications = (ALPAYDIN_1998_DIGITS,)
     n_train: int = Field(50, ge=1, le=N_IMAGES - N_RESERVED)
     n_held_out: int = Field(200, ge=0, le=N_RESERVED)

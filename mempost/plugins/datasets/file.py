@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from mempost.core.dataset import Data, Dataset
 from mempost.core.errors import CorruptFileError, SpecError
 from mempost.core.shapes import fits
 from mempost.core.streams import Streams
+from mempost.core.tags import Tag
 
 
 class File(ArrayFile, Dataset):
@@ -22,7 +23,7 @@ class File(ArrayFile, Dataset):
     first of the order, held-out ones the last, so that neither depends on the number of the other.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"random"})
+    tags = frozenset({"random"})
     shape: tuple[PositiveInt, ...] | None = Field(
         None,
         min_length=1,
@@ -36,6 +37,10 @@ class File(ArrayFile, Dataset):
     )
     n_train: PositiveInt | None = Field(None, description="all that are not held out, if not given")
     n_held_out: NonNegativeInt = 0
+
+    def _tags(self) -> frozenset[Tag]:
+        """Only a random order draws random numbers."""
+        return super()._tags() - ({"random"} if self.order == "file" else set())
 
     def load(self, streams: Streams) -> Data:
         """Training and held-out examples.

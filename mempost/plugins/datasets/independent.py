@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -21,7 +20,7 @@ from mempost.core.streams import Stream, Streams, draw_tiled
 class IndependentDraws(Dataset):
     """A dataset that is drawn; authors override ``draws``."""
 
-    tags: ClassVar[frozenset[str]] = frozenset({"random"})
+    tags = frozenset({"random"})
     n_train: int = Field(100, ge=1, le=10_000_000, description="number of training examples")
     n_held_out: int = Field(100, ge=0, le=10_000_000, description="number of held-out examples")
 

@@ -8,7 +8,7 @@ The training set of a prior on coefficients. What the projection loses is gone: 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -17,12 +17,12 @@ from mempost.core.dataset import Data, Dataset
 from mempost.core.fields import PluginField
 from mempost.core.operator import ForwardOperator
 from mempost.core.streams import Streams
+from mempost.core.tags import Tag
 
 
 class Projected(Dataset):
     """Coefficients of another dataset's examples, by the projection of an operator."""
 
-    tags: ClassVar[frozenset[str]] = frozenset({"random"})
     dataset: Annotated[Dataset, PluginField("dataset")] = Field(
         examples=[{"type": "gaussian_random_field", "n": 16}]
     )
@@ -35,6 +35,10 @@ class Projected(Dataset):
         if ask(self.operator, HasProjection) is None:
             raise ValueError(f"{type(self.operator).__name__} has no projection; kl_cosine has one")
         return self
+
+    def _tags(self) -> frozenset[Tag]:
+        """Those of the dataset that is projected."""
+        return self.dataset.tags
 
     def load(self, streams: Streams) -> Data:
         data, operator = (

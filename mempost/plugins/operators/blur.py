@@ -8,7 +8,7 @@ Kronecker product of B_h and B_w, and the adjoint is V -> B_h^T V B_w.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class Blur(ForwardOperator):
     near the edge under ``zero``.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"linear"})
+    tags = frozenset({"linear"})
     width: float = Field(
         1.0, gt=0, le=1000, description="standard deviation of the kernel in pixels"
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -14,7 +12,7 @@ from mempost.plugins.operators.diagonal import diagonal_product
 class Identity(ForwardOperator):
     """The identity, F(x) = x, for models of any shape."""
 
-    tags: ClassVar[frozenset[str]] = frozenset({"linear"})
+    tags = frozenset({"linear"})
 
     def forward(self, x: Tensor) -> Tensor:
         return x

@@ -44,7 +44,7 @@ class KLCosine(ForwardOperator):
     the number of nodes, so that the same coefficients give the same field on any grid.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"linear"})
+    tags = frozenset({"linear"})
     publications: ClassVar[tuple[Publication, ...]] = (DASHTI_2017_BAYESIAN,)
     shape: tuple[Count, Count] = Field((50, 50), description="nodes (n_1, n_2)", examples=[(12, 9)])
     modes: tuple[Count, Count] = Field(

@@ -7,7 +7,7 @@ complex data, and the adjoint is then v -> Re(A^H v).
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -16,6 +16,7 @@ from torch import Tensor
 from mempost.core.arrays import ComplexMatrix, ComplexVector, FrozenArray
 from mempost.core.errors import ShapeError
 from mempost.core.operator import ForwardOperator, Shape
+from mempost.core.tags import Tag
 from mempost.plugins.operators.tables import constant
 
 
@@ -26,7 +27,7 @@ class Linear(ForwardOperator):
     matrix is known from a few parameters.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"linear"})
+    tags = frozenset({"linear"})
     matrix: ComplexMatrix = Field(
         description="A, (m, d); real, or {real: ..., imag: ...}",
         examples=[[[1.0, 0.5], [0.0, 2.0]]],
@@ -43,10 +44,11 @@ class Linear(ForwardOperator):
             )
         return self
 
-    @property
-    def is_complex(self) -> bool:
+    def _tags(self) -> frozenset[Tag]:
+        """Complex if the matrix or the offset is."""
         given = [self.matrix] if self.offset is None else [self.matrix, self.offset]
-        return any(np.iscomplexobj(array.numpy()) for array in given)
+        found = any(np.iscomplexobj(array.numpy()) for array in given)
+        return super()._tags() | ({"complex"} if found else set())
 
     @property
     def domain_shape(self) -> Shape:

@@ -6,7 +6,7 @@ P selects entries, so that P P^T = I, and P^T fills the hidden entries with zero
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ class Mask(ForwardOperator):
     same for all channels before them.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"linear"})
+    tags = frozenset({"linear"})
     shape: tuple[PositiveInt, ...] = Field(
         min_length=1, description="of one image", examples=[(6, 5)]
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mempost.core.arrays import Vector
 from mempost.core.operator import ForwardOperator
+from mempost.core.tags import Tag
 from mempost.plugins.operators.diagonal import diagonal_product
 
 
@@ -25,10 +26,9 @@ class Polynomial(ForwardOperator):
         description="c_0, c_1, ..., constant term first", examples=[[0.0, 1.0, 0.0, 0.3]]
     )
 
-    @property
-    def is_linear(self) -> bool:
-        """Whether the degree is at most 1."""
-        return not self.coefficients.numpy()[2:].any()
+    def _tags(self) -> frozenset[Tag]:
+        """Linear if the degree is at most 1."""
+        return frozenset() if self.coefficients.numpy()[2:].any() else frozenset({"linear"})
 
     def forward(self, x: Tensor) -> Tensor:
         return _horner([*self.coefficients.tolist(), 0.0], x)  # a constant too is a function of x

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.operator import ForwardOperator, Shape
+from mempost.core.tags import Tag
 from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 
 
@@ -22,10 +23,9 @@ class Quadratic2D(ForwardOperator):
     a: float = Field(0.3, description="coefficient of x1 x2 in the first component")
     b: float = Field(0.2, description="coefficient of x1^2 in the second component")
 
-    @property
-    def is_linear(self) -> bool:
-        """Whether both coefficients vanish."""
-        return self.a == self.b == 0
+    def _tags(self) -> frozenset[Tag]:
+        """Linear if both coefficients vanish."""
+        return frozenset({"linear"}) if self.a == self.b == 0 else frozenset()
 
     @property
     def domain_shape(self) -> Shape:

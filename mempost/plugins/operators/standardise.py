@@ -8,7 +8,7 @@ the raw coordinates that it needs.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor
@@ -29,7 +29,7 @@ class Standardise(ForwardOperator):
     """
 
     model_config = ConfigDict(populate_by_name=True)
-    tags: ClassVar[frozenset[str]] = frozenset({"linear"})
+    tags = frozenset({"linear"})
     from_: Literal["prior"] | None = Field(
         None,
         alias="from",

@@ -36,3 +36,12 @@ def expand_covariances(values: np.ndarray, count: int, d: int) -> np.ndarray:
             f"covariances should be positive semi-definite, found the variance {smallest.min():g}"
         )
     return values
+
+
+def is_singular(values: np.ndarray) -> bool:
+    """Whether one of the covariances, (count, d) or (count, d, d), is singular up to rounding."""
+    if values.ndim == 2:
+        return bool((values == 0).any())
+    eigenvalues = np.linalg.eigvalsh(values)
+    rounding = np.finfo(np.float64).eps * values.shape[-1]
+    return bool((eigenvalues <= rounding * eigenvalues[:, -1:]).any())

@@ -22,6 +22,7 @@ from mempost.core.prior import FittedPrior, Prior
 from mempost.core.progress import Progress
 from mempost.core.publication import Publication
 from mempost.core.streams import Streams
+from mempost.core.tags import Tag
 from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 from mempost.plugins.priors.kernel_mixture import KernelMixture
 
@@ -33,11 +34,15 @@ class EmpiricalGMM(Prior):
     and have no density at s = 0.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"closed_form", "log_density"})
+    tags = frozenset({"closed_form", "log_density"})
     publications: ClassVar[tuple[Publication, ...]] = (SIAHKOOHI_2026_MEMORIZATION,)
     fitted_class: ClassVar[type[FittedPrior]] = KernelMixture
 
     bandwidth: float = Field(0.1, ge=0, description="h, in the prior's coordinates; 0 for atoms")
+
+    def _tags(self) -> frozenset[Tag]:
+        """Atoms have no density."""
+        return super()._tags() - ({"log_density"} if self.bandwidth == 0 else set())
 
     def _fit(
         self, x: Tensor | None, shape: tuple[int, ...], streams: Streams, progress: Progress

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -17,7 +18,8 @@ from mempost.core.errors import PluginError
 from mempost.core.prior import FittedPrior, Prior
 from mempost.core.progress import Progress
 from mempost.core.streams import Streams
-from mempost.plugins.priors.covariances import expand_covariances
+from mempost.core.tags import Tag
+from mempost.plugins.priors.covariances import expand_covariances, is_singular
 from mempost.plugins.priors.full_mixture import FullMixture
 
 
@@ -28,7 +30,7 @@ class Gaussian(Prior):
     singular for N <= d). With ``standardise`` given values mean standardised coordinates.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"closed_form", "log_density"})
+    tags = frozenset({"closed_form", "log_density"})
     fitted_class: ClassVar[type[FittedPrior]] = FullMixture
 
     mean: Vector | None = Field(None, description="m (d,); learned where absent")
@@ -39,10 +41,26 @@ class Gaussian(Prior):
     @model_validator(mode="after")
     def _parameters_fit(self) -> Gaussian:
         if self.covariance is not None:
-            values = self.covariance.numpy()
-            d = len(self.mean) if self.mean is not None else (*values.shape, 1)[0]
-            expand_covariances(values[None], 1, d)
+            self._expanded(self._dimension)
         return self
+
+    @property
+    def _dimension(self) -> int:
+        """The number of coordinates that the hyper-parameters name, 1 where they name none."""
+        if self.mean is not None:
+            return len(self.mean)
+        return (*self.covariance.shape, 1)[0] if self.covariance is not None else 1
+
+    def _expanded(self, d: int) -> np.ndarray:
+        """The given covariance in d dimensions, (1, d) or (1, d, d)."""
+        assert self.covariance is not None
+        return expand_covariances(self.covariance.numpy()[None], 1, d)
+
+    def _tags(self) -> frozenset[Tag]:
+        """No density where the given covariance is singular (a learned one may be, too)."""
+        if self.covariance is None or not is_singular(self._expanded(self._dimension)):
+            return super()._tags()
+        return super()._tags() - {"log_density"}
 
     @property
     def needs_data(self) -> bool:
@@ -60,8 +78,7 @@ class Gaussian(Prior):
         if mean.shape != x.shape[1:]:
             raise PluginError(f"Gaussian: mean has {len(mean)} numbers, the data {x.shape[1]}")
         if self.covariance is not None:
-            values = expand_covariances(self.covariance.numpy()[None], 1, x.shape[1])
-            covariance = torch.tensor(values, dtype=x.dtype, device=x.device)
+            covariance = torch.tensor(self._expanded(x.shape[1]), dtype=x.dtype, device=x.device)
         elif len(x) > 1:
             covariance = torch.cov(x.T).reshape(1, x.shape[1], x.shape[1])
         else:

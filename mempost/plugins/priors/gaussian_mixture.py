@@ -13,7 +13,8 @@ from mempost.core.errors import PluginError
 from mempost.core.prior import FittedPrior, Prior
 from mempost.core.progress import Progress
 from mempost.core.streams import Streams
-from mempost.plugins.priors.covariances import expand_covariances
+from mempost.core.tags import Tag
+from mempost.plugins.priors.covariances import expand_covariances, is_singular
 from mempost.plugins.priors.full_mixture import FullMixture
 
 
@@ -24,7 +25,7 @@ class GaussianMixture(Prior):
     used for nothing else.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"closed_form", "log_density"})
+    tags = frozenset({"closed_form", "log_density"})
     fitted_class: ClassVar[type[FittedPrior]] = FullMixture
 
     weights: Vector | None = Field(
@@ -46,6 +47,11 @@ class GaussianMixture(Prior):
             if not (weights > 0).all():
                 raise ValueError(f"weights should be positive, found {weights.min():g}")
         return self
+
+    def _tags(self) -> frozenset[Tag]:
+        """No density where a covariance is singular."""
+        values = expand_covariances(self.covariances.numpy(), *self.means.shape)
+        return super()._tags() - ({"log_density"} if is_singular(values) else set())
 
     @property
     def needs_data(self) -> bool:

@@ -39,7 +39,7 @@ class LearnedScore(TrainingSettings, Prior):
     sweep over ``snapshot`` trains once.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"random"})
+    tags = frozenset({"random"})
     publications: ClassVar[tuple[Publication, ...]] = (
         VINCENT_2011_CONNECTION,
         HO_2020_DENOISING,

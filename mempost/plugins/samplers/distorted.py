@@ -9,7 +9,7 @@ narrow, ``shift`` 0.5 one that lies half a standard deviation too high in every 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import ExactSampler, PosteriorSampler, Samples
 from mempost.core.streams import Streams
+from mempost.core.tags import Tag
 
 
 class Distorted(PosteriorSampler):
@@ -25,8 +26,6 @@ class Distorted(PosteriorSampler):
 
     For testing diagnostics. It needs what the wrapped sampler needs.
     """
-
-    tags: ClassVar[frozenset[str]] = frozenset({"interacting"})
 
     sampler: Annotated[PosteriorSampler, PluginField("sampler")] = Field(
         description="the sampler whose draws are distorted",
@@ -37,9 +36,13 @@ class Distorted(PosteriorSampler):
         0.0, description="of every coordinate, in standard deviations", examples=[0.5]
     )
 
-    @property
-    def uses_noise_level(self) -> bool:
-        return self.sampler.uses_noise_level
+    def _tags(self) -> frozenset[Tag]:
+        """Those of the wrapped sampler, but wrong on purpose.
+
+        Where the mean is that of the draws themselves, they depend on one another.
+        """
+        found = self.sampler.tags - ({"exact"} if (self.scale, self.shift) != (1, 0) else set())
+        return found | (set() if isinstance(self.sampler, ExactSampler) else {"interacting"})
 
     @property
     def needs_question(self) -> bool:

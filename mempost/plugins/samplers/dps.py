@@ -18,6 +18,7 @@ from torch import Tensor
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler, Step
 from mempost.core.streams import Stream
+from mempost.core.tags import Tag
 from mempost.core.variants import by_name
 from mempost.plugins.bibliography import (
     BURNS_2026_LENS,
@@ -53,9 +54,9 @@ class DPS(ReverseSampler):
 
     rule: Rule = Field(default_factory=Gaussian, description="how the data guide the samples")
 
-    @property
-    def uses_noise_level(self) -> bool:
-        return self.rule.uses_noise_level
+    def _tags(self) -> frozenset[Tag]:
+        """The noise level is used where the rule does."""
+        return super()._tags() - (set() if self.rule.uses_noise_level else {"uses_noise_level"})
 
     @property
     def nfe(self) -> int:

@@ -40,9 +40,7 @@ class ExactLGM(ExactSampler):
     Needs a mixture prior. One Jacobian a component, or one in all for a linear operator.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset(
-        {"closed_form", "needs_gradient", "uses_noise_level"}
-    )
+    tags = frozenset({"closed_form", "needs_gradient", "uses_noise_level"})
     publications: ClassVar[tuple[Publication, ...]] = (
         SIAHKOOHI_2026_MEMORIZATION,
         SORENSON_1971_RECURSIVE,

@@ -32,7 +32,7 @@ class FiniteSampleWeights(ExactSampler):
     mixture; one evaluation of F each.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"closed_form", "uses_noise_level"})
+    tags = frozenset({"closed_form", "uses_noise_level"})
     publications: ClassVar[tuple[Publication, ...]] = (BURNS_2026_LENS,)
 
     def check(self, problem: InverseProblem) -> None:

@@ -26,6 +26,7 @@ from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler, require_finite
 from mempost.core.streams import TILE, Streams
+from mempost.core.tags import Tag
 from mempost.plugins.bibliography import CHOPIN_2020_SMC
 from mempost.plugins.samplers.exact_lgm import ExactLGM
 from mempost.plugins.samplers.markov_chain import require_density
@@ -46,7 +47,7 @@ class Importance(TiledSampler):
     a copy of.
     """
 
-    tags = frozenset({"exact", "uses_noise_level", "needs_gradient", "interacting"})
+    tags = frozenset({"exact", "uses_noise_level", "interacting"})
     publications = (CHOPIN_2020_SMC,)
 
     proposal: Annotated[PosteriorSampler, PluginField("sampler")] = Field(
@@ -59,6 +60,10 @@ class Importance(TiledSampler):
         description="draws that are resampled together",
         examples=[128],
     )
+
+    def _tags(self) -> frozenset[Tag]:
+        """The operator is differentiated where the proposal does."""
+        return super()._tags() | (self.proposal.tags & {"needs_gradient"})
 
     @property
     def tile_size(self) -> int:

@@ -25,6 +25,7 @@ from mempost.core.iterative import SamplerState
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.core.streams import Stream
+from mempost.core.tags import Tag
 from mempost.plugins.bibliography import ROBERTS_1996_LANGEVIN, ROBERTS_1998_SCALING
 from mempost.plugins.samplers.markov_chain import log_density_gradient, offers_density
 from mempost.plugins.samplers.ula import Langevin, apply, apply_transposed
@@ -48,6 +49,10 @@ class MALA(Langevin):
     publications = (ROBERTS_1996_LANGEVIN, ROBERTS_1998_SCALING)
 
     target_acceptance: float = Field(0.574, gt=0, lt=1)
+
+    def _tags(self) -> frozenset[Tag]:
+        """With smoothing the chains leave another posterior invariant."""
+        return super()._tags() - ({"exact"} if self.smoothing > 0 else set())
 
     def check(self, problem: InverseProblem) -> None:
         if not offers_density(problem, self.smoothing):

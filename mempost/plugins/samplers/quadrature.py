@@ -8,8 +8,6 @@ prior, and is halved until the log evidence, the mean and the covariance do not 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -36,7 +34,7 @@ class Quadrature(ExactSampler):
     until the posterior is negligible at its boundary; other priors need ``bounds``.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"closed_form", "exact", "uses_noise_level"})
+    tags = frozenset({"closed_form", "exact", "uses_noise_level"})
 
     bounds: Matrix | None = Field(
         None, description="lower and upper bound of each coordinate, (d, 2); the posterior inside"

@@ -38,9 +38,7 @@ class OperatorCase:
 
     @property
     def tags(self) -> frozenset[str]:
-        found = self.plugin.tags - {"linear", "complex"}
-        found |= {"linear"} if self.plugin.is_linear else set()
-        return found | ({"complex"} if self.plugin.is_complex else set())
+        return self.plugin.tags
 
     @cached_property
     def shape(self) -> Shape:

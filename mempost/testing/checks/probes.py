@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mempost.core.errors import PluginError
 from mempost.core.operator import ForwardOperator, Shape
+from mempost.core.tags import Tag
 
 
 class _Wrapped(ForwardOperator):
@@ -17,13 +18,8 @@ class _Wrapped(ForwardOperator):
 
     inner: Any
 
-    @property
-    def is_linear(self) -> bool:
-        return self.inner.is_linear
-
-    @property
-    def is_complex(self) -> bool:
-        return self.inner.is_complex
+    def _tags(self) -> frozenset[Tag]:
+        return self.inner.tags
 
     @property
     def domain_shape(self) -> Shape | None:

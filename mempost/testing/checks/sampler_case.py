@@ -32,8 +32,7 @@ class SamplerCase:
 
     @property
     def tags(self) -> frozenset[str]:
-        name = "uses_noise_level"
-        return self.plugin.tags - {name} | ({name} if self.plugin.uses_noise_level else set())
+        return self.plugin.tags
 
     @cached_property
     def problems(self) -> dict[str, InverseProblem]:

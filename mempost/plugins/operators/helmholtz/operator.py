@@ -50,7 +50,7 @@ class Helmholtz(ForwardOperator):
     are a square of 2 km with 15 sources near its top and 196 receivers near its bottom.
     """
 
-    tags: ClassVar[frozenset[str]] = frozenset({"complex"})
+    tags = frozenset({"complex"})
     publications: ClassVar[tuple[Publication, ...]] = (PLESSIX_2006_REVIEW, VIRIEUX_2009_OVERVIEW)
     shape: tuple[Annotated[int, Field(ge=4)], Annotated[int, Field(ge=4)]] = Field(
         (50, 50), description="nodes of the model, (n_x, n_z)", examples=[(14, 11)]
