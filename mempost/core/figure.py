@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mempost.core.plugin import Plugin
 from mempost.core.result import Result
@@ -13,13 +13,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 
+class Picture(NamedTuple):
+    """One picture.
+
+    Attributes:
+        stem: the file's name without ending (letters, digits, ``_``, ``-``).
+        canvas: a matplotlib figure.
+        caption: what is seen, with the numbers that matter; printed below the picture.
+        alt: the picture in words, for those who do not see it.
+    """
+
+    stem: str
+    canvas: Canvas
+    caption: str
+    alt: str
+
+
 class Figure(Plugin, ABC):
     """A picture, or several; authors override ``draw`` (and import matplotlib inside it).
 
     Results come sweep point by sweep point, samplers in the order of the spec; samples and
-    posteriors are loaded when they are first asked for.
+    posteriors are loaded when they are first asked for. A figure draws what is ``measured`` of
+    them and draws samples as samples; it measures nothing.
     """
 
     @abstractmethod
-    def draw(self, results: Sequence[Result]) -> Iterable[tuple[str, Canvas]]:
-        """Pairs of a file stem (letters, digits, ``_``, ``-``) and a matplotlib figure."""
+    def draw(self, results: Sequence[Result]) -> Iterable[Picture]:
+        """Pictures, each with a caption and an alternative text."""

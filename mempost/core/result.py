@@ -1,4 +1,4 @@
-"""The result of one run: what metrics measure and figures draw."""
+"""What metrics measure and figures draw: a run, a point of the sweep, data with their prior."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from mempost.core.dataset import Data
 from mempost.core.errors import PluginError, nearest
+from mempost.core.measured import Array
 from mempost.core.posterior import Posterior
+from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import PosteriorSampler, Samples
 from mempost.core.streams import Streams
@@ -31,7 +33,7 @@ class Result:
         seed: the seed of the spec.
         load_samples: gives the samples when they are first asked for.
         siblings: gives the result of another sampler, by key, at the same point of the sweep.
-        metrics: scalars measured so far.
+        load_measured: gives what the metrics have measured when it is first asked for.
     """
 
     key: str
@@ -43,7 +45,7 @@ class Result:
     seed: int
     load_samples: Callable[[], Samples]
     siblings: Mapping[str, Result] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
+    load_measured: Callable[[], Mapping[str, Array]] = dict
 
     @cached_property
     def samples(self) -> Samples:
@@ -54,6 +56,11 @@ class Result:
     def posterior(self) -> Posterior | None:
         """The posterior in closed form, where the sampler has one."""
         return self.sampler.posterior(self.problem)
+
+    @cached_property
+    def measured(self) -> dict[str, Array]:
+        """What the metrics have measured, by variable: of the run, of its point and of its data."""
+        return dict(self.load_measured())
 
     @property
     def streams(self) -> Streams:
@@ -68,3 +75,47 @@ class Result:
                 + nearest(key, self.siblings)
             )
         return self.siblings[key]
+
+
+@dataclass(frozen=True, eq=False)
+class PointResults:
+    """All samplers at one point of the sweep.
+
+    Attributes:
+        problem: prior, operator, noise and data that they share.
+        data: training and held-out examples in the prior's coordinates, (N, *shape), or None.
+        truth: the x that made the data, in the prior's coordinates (d,), or None if unknown.
+        seed: the seed of the spec.
+        results: the results that the metric needs, by key.
+    """
+
+    problem: InverseProblem
+    data: Data | None
+    truth: Tensor | None
+    seed: int
+    results: Mapping[str, Result]
+
+    @property
+    def streams(self) -> Streams:
+        """Random streams for metrics, equal in all that are compared."""
+        return Streams(self.seed, "metric")
+
+
+@dataclass(frozen=True, eq=False)
+class DataAndPrior:
+    """Training data, and the prior that was fitted to them.
+
+    Attributes:
+        data: training and held-out examples in the prior's coordinates, (N, *shape), or None.
+        prior: the fitted prior.
+        seed: the seed of the spec.
+    """
+
+    data: Data | None
+    prior: FittedPrior
+    seed: int
+
+    @property
+    def streams(self) -> Streams:
+        """Random streams for metrics, equal in all that are compared."""
+        return Streams(self.seed, "metric")

@@ -61,7 +61,7 @@ def build(spec: Setting, data: Data | None, prior: FittedPrior) -> Setup:
     simulator = _simulator(spec, prior, operator)
     y, truth, std = _observe(spec, data, prior, operator, simulator)
     problem = InverseProblem(prior, operator, _noise(spec.noise, std, y), y)
-    return Setup(problem, _in_coordinates(data, prior), truth, simulator)
+    return Setup(problem, in_coordinates(data, prior), truth, simulator)
 
 
 def rebuild(common: Setup, spec: Setting, data: Data | None, prior: FittedPrior) -> Setup:
@@ -73,10 +73,11 @@ def rebuild(common: Setup, spec: Setting, data: Data | None, prior: FittedPrior)
         truth = prior.coordinates.from_raw(raw)
     problem = InverseProblem(prior, operator, common.problem.noise, common.problem.y)
     simulator = _simulator(spec, prior, operator)
-    return Setup(problem, _in_coordinates(data, prior), truth, simulator)
+    return Setup(problem, in_coordinates(data, prior), truth, simulator)
 
 
-def _in_coordinates(data: Data | None, prior: FittedPrior) -> Data | None:
+def in_coordinates(data: Data | None, prior: FittedPrior) -> Data | None:
+    """Examples in the coordinates of a prior."""
     if data is None:
         return None
     if not fits(tuple(data.train.shape[1:]), prior.shape):

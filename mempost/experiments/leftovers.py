@@ -30,10 +30,9 @@ class Leftover(NamedTuple):
 def leftovers(study: Study) -> list[Leftover]:
     """All leftovers of a study: runs first, then numbers, priors and what was kept."""
     store, plan = study.store, study.plan
-    records = study.worker.records
     runs = {run.id for run in plan.runs}
     priors = {name for run in plan.runs for name in (run.prior_id, run.point.prior_id)}
-    numbers = {records.metrics_path(run) for run in plan.runs}
+    measured = {one.id for run in plan.runs for one in study.worker.measurements.of(run)}
     found: list[Leftover] = []
     mine = [*_named(store.folder / "runs", runs), *_named(store.folder / "priors", priors)]
     others: list[Path] = []
@@ -42,9 +41,10 @@ def leftovers(study: Study) -> list[Leftover]:
             if path.name not in names and path.is_dir():
                 others.append(path)
                 found.append(Leftover(path, _described(study, path, what), _size(path)))
-    for path in (m for folder in mine for m in _ids(folder / "metrics")):
-        if path not in numbers and path.suffix == ".json":
-            found.append(Leftover(path, "numbers of metrics", _size(path)))
+    for place in (store.folder / "measured", *(folder / "metrics" for folder in mine)):
+        for path in _ids(place):
+            if _id(path) not in measured and path.name.endswith((".safetensors", ".failed.json")):
+                found.append(Leftover(path, "numbers of a metric", _size(path)))
     for name in sorted(_marks(others) - _marks(mine)):
         path = store.path("kept", f"{name}.safetensors")
         if path.is_file() and not path.is_symlink():
@@ -83,7 +83,12 @@ def _ids(folder: Path) -> Iterator[Path]:
     """What is named by an id in a folder; links are somebody else's."""
     inside = sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else ()
     plain = (p for p in inside if not p.is_symlink())
-    return (p for p in plain if _ID.fullmatch(p.name if p.is_dir() else p.stem))
+    return (p for p in plain if _ID.fullmatch(_id(p)))
+
+
+def _id(path: Path) -> str:
+    """The name of a folder; that of a file without its endings."""
+    return path.name if path.is_dir() else path.name.partition(".")[0]
 
 
 def _named(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -3,7 +3,7 @@
 tiles/00000.safetensors   samples of a run that is not finished, with what they cost
 result.nc                 its samples (`mempost.experiments.results`)
 provenance.json           where they come from, with the hash of result.nc
-metrics/<id>.json         numbers of the metrics, and which metrics had none
+metrics/<id>.safetensors  what a metric has measured (`mempost.experiments.measuring`)
 failed.json               why it failed; gone when it is tried again
 failed_state.safetensors  what a sampler held when it met a non-finite value
 """
@@ -18,14 +18,11 @@ from typing import Any
 from torch import Tensor
 
 from mempost.core.errors import CorruptFileError
-from mempost.core.identity import digest, sha256_of
+from mempost.core.identity import sha256_of
 from mempost.core.sampler import Samples
-from mempost.experiments.plan import DIGITS, Run
+from mempost.experiments.plan import Run
 from mempost.experiments.results import from_tensors, read_samples, to_tensors
 from mempost.experiments.store import Store
-
-MEASURE_ROOTS = ("mempost.core.result",)
-"""What metrics are given; the rest of what they stand on they import."""
 
 
 class Records:
@@ -88,34 +85,6 @@ class Records:
 
         intact = kept and self.store.read_or_none(verify, self.path(run, "result.nc"))
         return kept if intact else None
-
-    # -- metrics ------------------------------------------------------------------------------
-
-    def metrics_path(self, run: Run) -> Path:
-        """Metrics go by a hash of themselves and of everything that they may compare with."""
-        spec = run.point.spec
-        fields = {"metrics", "samplers", "samples", "priors"}
-        dumped = spec.model_dump(mode="json", by_alias=True, include=fields) | {"key": run.key}
-        parts = [spec.metrics, spec.samplers, spec.priors]
-        name = digest(dumped, parts, MEASURE_ROOTS)[:DIGITS]
-        return self.path(run, "metrics", f"{name}.json")
-
-    def write_metrics(self, run: Run, values: Mapping[str, float], silent: list[int]) -> None:
-        """Keep the numbers of a run, and which of the spec's metrics had none."""
-        self.store.write_json(self.metrics_path(run), {"values": values, "silent": silent})
-
-    def metrics(self, run: Run) -> dict[str, float] | None:
-        """The metrics of a run, or None if they have not been measured."""
-        kept = self._json(self.metrics_path(run))
-        if kept is None:
-            return None
-        values = kept["values"].items()
-        return {name: float("nan") if v is None else float(v) for name, v in values}
-
-    def silent_metrics(self, run: Run) -> set[int]:
-        """Which of the spec's metrics had no number for a run."""
-        kept = self._json(self.metrics_path(run))
-        return set() if kept is None else set(kept["silent"])
 
     # -- failures -----------------------------------------------------------------------------
 

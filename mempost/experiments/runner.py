@@ -9,17 +9,18 @@ from pathlib import Path
 
 from mempost.core.progress import Progress, silent
 from mempost.experiments.executors import Executor, Graph, LocalProcesses, Outcome, Serial
-from mempost.experiments.plan import Plan
+from mempost.experiments.plan import Plan, Run
 from mempost.experiments.tasks import DRAWING, KINDS, MEASURE, Kind, Task, Work
 from mempost.experiments.worker import Worker
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a run stands: ``ok``, ``failed`` with a reason, or ``pending``."""
+    """How a run stands: ``ok``, ``failed`` with a reason, or ``pending``; whether it has draws."""
 
     state: str
     reason: str = ""
+    drawn: bool = False
 
 
 class Watcher:
@@ -76,35 +77,32 @@ def execute(worker: Worker, workers: int, folder: Path | None, watcher: Watcher)
     try:
         for run in runs:
             worker.records.drop_failure(run)
+            worker.measurements.forget_failures(run)
         for outcome in executor(graph):
             if outcome.reason is not None:
-                _record(worker, outcome)
+                kind = KINDS[outcome.task.kind]
+                kind.fail(worker, outcome.task, outcome.reason, outcome.trace)
             watcher.done(outcome)
     finally:
         watcher.stop()
 
 
-def _record(worker: Worker, outcome: Outcome) -> None:
-    """Name the reason beside every run that fails with this task."""
-    for run in KINDS[outcome.task.kind].failing(worker, outcome.task):
-        failure = {"reason": outcome.reason, "task": outcome.task._asdict(), "trace": outcome.trace}
-        if outcome.trace or worker.records.failure(run) is None:
-            worker.records.write_failure(run, failure)
-
-
 def status_of(worker: Worker) -> list[Status]:
     """How every run of the plan stands."""
-    statuses: list[Status] = []
-    records = worker.records
-    for run in worker.plan.runs:
-        failed = records.failure(run)
-        if records.provenance(run) is not None and records.metrics(run) is not None:
-            statuses.append(Status("ok"))
-        elif failed is not None:
-            statuses.append(Status("failed", str(failed.get("reason", ""))))
-        else:
-            statuses.append(Status("pending"))
-    return statuses
+    return [_status(worker, run) for run in worker.plan.runs]
+
+
+def _status(worker: Worker, run: Run) -> Status:
+    drawn = worker.is_drawn(run)
+    failed = None if drawn else worker.records.failure(run)
+    row = worker.measurements.row(run)
+    if failed is not None:
+        return Status("failed", str(failed.get("reason", "")))
+    if not drawn or row.pending:
+        return Status("pending", drawn=drawn)
+    if row.failures:
+        return Status("failed", "; ".join(row.failures), drawn=True)
+    return Status("ok", drawn=True)
 
 
 __all__ = ["Status", "Watcher", "execute", "graph_of", "status_of"]

@@ -72,7 +72,7 @@ class Spec(Setting):
         for name in self.priors:
             known("priors", name)
         for i, metric in enumerate(self.metrics):
-            for name in metric.compares_with:
+            for name in metric.needs(tuple(self.samplers)):
                 known(f"metrics.{i}.reference", name)
         for i, figure in enumerate(self.figures):
             reference = getattr(figure, "reference", None)

@@ -1,7 +1,7 @@
 """A study: what stands of a plan in its output folder.
 
 study = mempost.run("configs/figure1_1d.yaml", set={"prior.bandwidth": 0.4})
-study.table, study.results, study.figures
+study.table, study.results, study.figures["densities_1d"].canvas
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mempost.core.errors import MempostError, PluginError, SpecError, nearest
+from mempost.core.figure import Picture
 from mempost.core.keeping import keeping
 from mempost.core.registry import REGISTRIES
 from mempost.core.result import Result
@@ -23,7 +24,6 @@ from mempost.experiments.worker import Worker
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure as Canvas
 
 Row = dict[str, Any]
 SHOWN = 6
@@ -99,9 +99,9 @@ class Study:
         """One row a run: the sweep's coordinates, the sampler, metrics, status, reason, run id."""
         rows: list[Row] = []
         for run, status in zip(self.plan.runs, self.statuses, strict=True):
-            metrics = self.worker.records.metrics(run) if status.state == "ok" else None
+            found = self.worker.measurements.row(run).columns if status.drawn else {}
             end = {"status": status.state, "reason": status.reason, "run": run.id}
-            rows.append({**run.point.labels, "sampler": run.key, **(metrics or {}), **end})
+            rows.append({**run.point.labels, "sampler": run.key, **found, **end})
         return rows
 
     @property
@@ -127,30 +127,34 @@ class Study:
 
     @cached_property
     def results(self) -> list[Result]:
-        """The results of finished runs; samples and posteriors load when asked for."""
+        """The results of finished runs; samples and posteriors load when asked for.
+
+        A run with a metric that failed is one of them: it has its draws, and the other metrics.
+        """
         runs = zip(self.plan.runs, self.statuses, strict=True)
-        return [self.worker.result(run) for run, status in runs if status.state == "ok"]
+        done = [run for run, status in runs if status.drawn and status.state != "pending"]
+        return [self.worker.result(run) for run in done]
 
     @cached_property
-    def _drawn(self) -> tuple[dict[str, Canvas], list[str]]:
-        drawn: dict[str, Canvas] = {}
+    def _drawn(self) -> tuple[dict[str, Picture], list[str]]:
+        drawn: dict[str, Picture] = {}
         errors: list[str] = []
         for i, figure in enumerate(self.plan.first.figures if self.results else ()):
             try:
                 with keeping(KeptFolder(self.store)):  # a posterior may be made of what is kept
                     pictures = list(figure.draw(self.results))
-                for name, canvas in pictures:
-                    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-                        raise PluginError(f"{name!r} is not a plain file stem")
-                    drawn[name if name not in drawn else f"{name}_{i}"] = canvas
+                for picture in pictures:
+                    _require_whole(picture)
+                    name = picture.stem if picture.stem not in drawn else f"{picture.stem}_{i}"
+                    drawn[name] = picture
             except Exception as error:  # one figure that fails must not take the table with it
                 message = " ".join(str(error).split())
                 errors.append(f"figures.{i}: {type(error).__name__}: {message}")
         return drawn, errors
 
     @property
-    def figures(self) -> dict[str, Canvas]:
-        """The study's matplotlib figures by name."""
+    def figures(self) -> dict[str, Picture]:
+        """The study's pictures by name: a matplotlib ``canvas`` with ``caption`` and ``alt``."""
         return self._drawn[0]
 
     @property
@@ -171,11 +175,24 @@ class Study:
                 said.extend(metric.verdict(self.results))
             except MempostError as error:
                 said.append(f"metrics.{i}: {error}")
-        silent = [self.worker.records.silent_metrics(run) for run in self.plan.runs]
+        silent = [self.worker.measurements.row(run).silent for run in self.plan.runs]
         for i in sorted(set.intersection(*silent) if silent else ()):
             name = REGISTRIES["metric"].name_of(type(self.plan.first.metrics[i]))
             said.append(f"{name} has no number for any run; `mempost describe {name}` says when")
         return said
+
+
+def _require_whole(picture: Picture) -> None:
+    """Refuse what is no picture with a plain name, a caption and an alternative text."""
+    if not isinstance(picture, Picture):
+        raise PluginError(
+            "draw yields mempost.Picture(stem, canvas, caption, alt), "
+            f"found {type(picture).__name__}"
+        )
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", picture.stem):
+        raise PluginError(f"{picture.stem!r} is not a plain file stem")
+    if not (picture.caption.strip() and picture.alt.strip()):
+        raise PluginError(f"the picture {picture.stem!r} has no caption or no alternative text")
 
 
 def _short(version: str | None) -> str:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from mempost.core.counters import counting
-from mempost.core.errors import MempostError, NonFiniteError, PluginError
+from mempost.core.errors import NonFiniteError
 from mempost.core.progress import Progress
 from mempost.core.sampler import Samples
 from mempost.experiments.drawing import Draws
+from mempost.experiments.measuring import Measurement
 from mempost.experiments.plan import Run
 from mempost.experiments.provenance import provenance_of
 from mempost.experiments.results import write_result
@@ -68,6 +69,13 @@ class Kind(ABC):
     def failing(self, worker: Worker, task: Task) -> list[Run]:
         """The runs that fail with a task."""
         return [worker.plan.runs[task.run]]
+
+    def fail(self, worker: Worker, task: Task, reason: str, trace: str) -> None:
+        """Name the reason beside every run that fails with a task."""
+        failure = {"reason": reason, "task": task._asdict(), "trace": trace}
+        for run in self.failing(worker, task):
+            if trace or worker.records.failure(run) is None:
+                worker.records.write_failure(run, failure)
 
     def blocked(self, task: Task, need: Task, reason: str) -> str | None:
         """Why a task cannot be done when what it needs has failed; None if it can all the same."""
@@ -212,41 +220,44 @@ class Assemble(Kind):
 
 
 class Measure(Kind):
-    """Evaluate the metrics of a run and keep them."""
+    """Measure what belongs in the row of a run: a part is a group that waits for the same.
+
+    What is measured of a point, or of data with their prior, is the same work for all its rows.
+    """
 
     name = "measure"
 
     def left(self, worker: Worker, run: Run) -> Iterable[int]:
-        return (0,) if worker.records.metrics(run) is None else ()
+        for part, group in enumerate(worker.measurements.groups(run)):
+            if any(worker.measurements.read(one) is None for one in group):
+                yield part
 
     def work(self, worker: Worker, run: Run, part: int) -> Work:
-        return (self.name, run.id, worker.records.metrics_path(run))
+        return (self.name, *(one.path for one in self._group(worker, run, part)))
 
     def needs(self, worker: Worker, run: Run, part: int) -> Iterable[Work]:
-        names = {name for m in run.point.spec.metrics for name in m.compares_with} | {run.key}
+        first = self._group(worker, run, part)[0]
+        own = (run.key,) if first.metric.subject == "run" else ()
         siblings = worker.siblings(run)
-        return (ASSEMBLE.work(worker, siblings[name], 0) for name in sorted(names))
+        for name in dict.fromkeys((*own, *first.needs)):
+            yield ASSEMBLE.work(worker, siblings[name], 0)
+        yield from FIT.works(worker, run)
 
     def carry_out(self, worker: Worker, run: Run, part: int, progress: Progress) -> None:
-        result = worker.result(run)
-        metrics: dict[str, float] = {}
-        silent: list[int] = []
-        for i, metric in enumerate(run.point.spec.metrics):
-            try:
-                found = {k: float(v) for k, v in metric.evaluate(result).items()}
-            except MempostError as error:
-                raise PluginError(f"metrics.{i}: {error}") from error
-            if twice := found.keys() & metrics.keys():
-                raise PluginError(f"metrics.{i}: an earlier metric has the column {min(twice)!r}")
-            metrics |= found
-            silent += [] if found else [i]
-        result.metrics.update(metrics)
-        worker.records.write_metrics(run, metrics, silent)
+        group = self._group(worker, run, part)
+        worker.measurements.make(group, lambda one: worker.subject(run, one))
+
+    def fail(self, worker: Worker, task: Task, reason: str, trace: str) -> None:
+        group = self._group(worker, worker.plan.runs[task.run], task.part)
+        worker.measurements.skip(group, reason, trace)
 
     def blocked(self, task: Task, need: Task, reason: str) -> str | None:
-        if need.run == task.run:
+        if need.run == task.run or need.kind == FIT.name:
             return reason
         return f"a sampler that a metric compares with has failed: {reason}"
+
+    def _group(self, worker: Worker, run: Run, part: int) -> list[Measurement]:
+        return worker.measurements.groups(run)[part]
 
 
 FIT, PREPARE, SAMPLE, ASSEMBLE, MEASURE = Fit(), Prepare(), Sample(), Assemble(), Measure()

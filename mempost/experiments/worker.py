@@ -18,9 +18,10 @@ import torch
 from mempost.core.keeping import keeping
 from mempost.core.prior import FittedPrior, State
 from mempost.core.progress import Progress, silent
-from mempost.core.result import Result
-from mempost.experiments.build import Setup, build, rebuild
+from mempost.core.result import DataAndPrior, PointResults, Result
+from mempost.experiments.build import Setup, build, in_coordinates, rebuild
 from mempost.experiments.fitting import fit_prior, load_data
+from mempost.experiments.measuring import Measurement, Measurements
 from mempost.experiments.plan import Plan, Point, Run
 from mempost.experiments.records import Records
 from mempost.experiments.spec import Spec
@@ -46,6 +47,7 @@ class Worker:
     def __init__(self, plan: Plan, store: Store, threads: int = 1) -> None:
         self.plan, self.store, self.threads = plan, store, threads
         self.records = Records(store)
+        self.measurements = Measurements(plan, store)
         self._memory: OrderedDict[Hashable, Any] = OrderedDict()
 
     def carry_out(self, task: Task, progress: Progress = silent) -> None:
@@ -138,11 +140,29 @@ class Worker:
                 seed=spec.seed,
                 load_samples=lambda: self.records.samples(run).to(spec.device),
                 siblings=_Results(self, self.siblings(run)),
-                metrics=self.records.metrics(run) or {},
+                load_measured=lambda: self.measurements.row(run).measured,
             )
 
         # the same run may stand at two points, beside other siblings
         return self._remember(("result", id(run.point), run.key), make)
+
+    def subject(self, run: Run, one: Measurement) -> Result | PointResults | DataAndPrior:
+        """What is handed over to a metric."""
+        if one.metric.subject == "run":
+            return self.result(run)
+        if one.metric.subject == "data":
+            spec = run.spec
+            prior = self.prior(run.prior_id, spec)
+            return DataAndPrior(in_coordinates(self._data(spec), prior), prior, spec.seed)
+        common = self.common_setup(run.point)
+        siblings = self.siblings(run)
+        return PointResults(
+            problem=common.problem,
+            data=common.data,
+            truth=common.truth if run.spec.calibration is None else None,
+            seed=run.point.spec.seed,
+            results=_Results(self, {key: siblings[key] for key in one.needs}),
+        )
 
 
 class _Results(Mapping[str, Result]):

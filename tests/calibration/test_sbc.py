@@ -28,7 +28,7 @@ every_prior = pytest.mark.parametrize("kind", list(PRIORS))
 
 @every_prior
 def test_exact_draws_pass(kind: str) -> None:
-    columns = SBC.evaluate(result_of(*drawn(kind, TRUTHS, DRAWS)))
+    columns = SBC.evaluate(result_of(*drawn(kind, TRUTHS, DRAWS))).columns
     assert columns["sbc_p"] > 1e-4 and columns["sbc_folded_p"] > 1e-4
     assert abs(columns["sbc_shift"]) < 4 / TRUTHS**0.5
     assert abs(columns["sbc_width"] - 1) < 4 / (2 * TRUTHS) ** 0.5
@@ -39,7 +39,10 @@ def test_exact_draws_pass(kind: str) -> None:
 def test_few_draws_are_enough(draws: int) -> None:
     """Ranks are uniform for any number of draws, atoms or not; and none of 120 p-values is tiny."""
     for kind in PRIORS:
-        p = [SBC.evaluate(result_of(*drawn(kind, 50, draws, s), s))["sbc_p"] for s in range(40)]
+        p = [
+            SBC.evaluate(result_of(*drawn(kind, 50, draws, s), s)).columns["sbc_p"]
+            for s in range(40)
+        ]
         assert min(p) > 1e-3 / 40
 
 
@@ -65,25 +68,25 @@ def test_distorted_draws_are_seen_and_named(
 ) -> None:
     truths, values = drawn(kind, TRUTHS, DRAWS)
     result = result_of(truths, distorted(values, scale, shift))
-    result.metrics.update(SBC.evaluate(result))
-    assert result.metrics[column] < 1e-4
+    result.measured.update(SBC.evaluate(result))
+    assert float(result.measured[column]) < 1e-4
     (sentence,) = SBC.verdict([result])
     assert word in sentence
     if kind == "gaussian":
-        assert result.metrics["sbc_shift"] == pytest.approx(-shift, abs=0.15)
+        assert float(result.measured["sbc_shift"]) == pytest.approx(-shift, abs=0.15)
         if shift == 0:
-            assert result.metrics["sbc_width"] == pytest.approx(scale, abs=0.1)
+            assert float(result.measured["sbc_width"]) == pytest.approx(scale, abs=0.1)
 
 
 def test_verdict_of_exact_draws() -> None:
     result = result_of(*drawn("mixture", TRUTHS, DRAWS))
-    result.metrics.update(SBC.evaluate(result))
+    result.measured.update(SBC.evaluate(result))
     assert "is calibrated as far as this test sees" in SBC.verdict([result])[0]
 
 
 def test_nothing_outside_of_calibration() -> None:
     result = result_of(None, drawn("mixture", 2, 8)[1])
-    assert SBC.evaluate(result) == {} and SBC.verdict([result]) == []
+    assert SBC.evaluate(result).columns == {} and SBC.verdict([result]) == []
 
 
 def _posterior_draws(
@@ -106,7 +109,7 @@ def test_the_log_determinant_is_missed(log_determinant: bool) -> None:
     truths = prior.sample(500, Streams(0, "truth"))
     sampler = ExactLGM(log_determinant=log_determinant)
     result = result_of(truths, _posterior_draws(problem, sampler, truths, 32))
-    columns = SBC.evaluate(result)
+    columns = SBC.evaluate(result).columns
     if log_determinant:
         assert min(columns["sbc_p"], columns["sbc_folded_p"]) > 1e-4
     else:
@@ -139,7 +142,7 @@ def test_unit_gradient_is_no_posterior() -> None:
         tile=32 * TRUTHS,
     )
     values = sampler.sample(problem, 32 * TRUTHS, Streams(0, "sampling")).flat
-    columns = SBC.evaluate(result_of(truths, values.reshape(TRUTHS, 32, 2)))
+    columns = SBC.evaluate(result_of(truths, values.reshape(TRUTHS, 32, 2))).columns
     assert columns["sbc_p"] < 1e-4 or columns["sbc_folded_p"] < 1e-4
 
 
@@ -162,11 +165,11 @@ def test_draws_from_the_prior_pass_until_the_data_are_asked(kind: str) -> None:
     exact = drawn(kind, TRUTHS, DRAWS)[1]
     informed = SimulationBasedCalibration(quantities=Quantities(log_likelihood=True))
     blind = result_of(truths, from_prior.reshape(TRUTHS, DRAWS, 2), data=y)
-    columns = SBC.evaluate(blind)
+    columns = SBC.evaluate(blind).columns
     assert min(columns["sbc_p"], columns["sbc_folded_p"]) > 1e-4
-    columns = informed.evaluate(blind)
+    columns = informed.evaluate(blind).columns
     assert columns["sbc_p"] < 1e-4
-    columns = informed.evaluate(result_of(truths, exact, data=y))
+    columns = informed.evaluate(result_of(truths, exact, data=y)).columns
     assert min(columns["sbc_p"], columns["sbc_folded_p"]) > 1e-4
     with pytest.raises(PluginError, match="this run holds no data"):
         informed.evaluate(result_of(truths, exact))
@@ -176,5 +179,5 @@ def test_one_draw_a_chain() -> None:
     """Of chains that repeat every state, the last state of each is as good as a draw."""
     truths, values = drawn("gaussian", 300, 20)
     chains = values.repeat_interleave(5, dim=1)
-    thinned = SimulationBasedCalibration(every=5).evaluate(result_of(truths, chains))
-    assert thinned == SBC.evaluate(result_of(truths, values))
+    thinned = SimulationBasedCalibration(every=5).evaluate(result_of(truths, chains)).columns
+    assert thinned == SBC.evaluate(result_of(truths, values)).columns

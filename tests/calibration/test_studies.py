@@ -41,7 +41,7 @@ def shifted_words(result: Result) -> str:
 def test_exact_draws_pass_and_shifted_ones_fail(
     linear: dict[tuple[str, str], Result], prior: str
 ) -> None:
-    exact, shifted = (linear[prior, key].metrics for key in ("exact", "shifted"))
+    exact, shifted = (linear[prior, key].measured for key in ("exact", "shifted"))
     for name in ("sbc_p", "sbc_folded_p", "tarp_p"):
         assert exact[name] > 1e-4
     assert min(shifted["sbc_p"], shifted["sbc_folded_p"]) < 1e-4
@@ -67,7 +67,7 @@ def test_data_are_those_of_the_truths(linear: dict[tuple[str, str], Result]) -> 
 def test_log_determinant(tmp_path: Path) -> None:
     setting = {"calibration.truths": 250, "samples": 20}
     study = mempost.run(CONFIGS / "calibration_log_determinant.yaml", out=tmp_path, set=setting)
-    found = {key: result.metrics for (_, key), result in _by_name(study).items()}
+    found = {key: result.measured for (_, key), result in _by_name(study).items()}
     right, wrong = found["with_log_determinant"], found["without_log_determinant"]
     assert min(right["sbc_p"], right["sbc_folded_p"]) > 1e-4
     assert wrong["sbc_p"] < 1e-4
@@ -79,5 +79,5 @@ def test_acceptance_with_a_thousand_truths(tmp_path: Path) -> None:
     linear = _by_name(mempost.run(CONFIGS / "calibration_linear.yaml", out=tmp_path / "linear"))
     dps = _by_name(mempost.run(CONFIGS / "calibration_dps.yaml", out=tmp_path / "dps"))
     for (_, key), result in [*linear.items(), *dps.items()]:
-        p = min(result.metrics["sbc_p"], result.metrics["sbc_folded_p"])
+        p = min(result.measured["sbc_p"], result.measured["sbc_folded_p"])
         assert p > 1e-4 if key == "exact" else p < 1e-4

@@ -56,7 +56,7 @@ def test_curve_of_a_gaussian_of_the_wrong_width(d: int, width: float) -> None:
     assert np.abs(found - expected).max() < 4 * 0.5 / math.sqrt(truths) + 2 / draws
     fine = 0.5 + (np.arange(200) + 0.5) / 400
     area = float((expected_coverage(fine, d, width) - fine).mean()) / 2
-    columns = TARP().evaluate(result)
+    columns = TARP().evaluate(result).columns
     assert columns["tarp_atc"] == pytest.approx(area, abs=4 * 0.15 / math.sqrt(truths) + 1 / draws)
     assert columns["tarp_atc_low"] < columns["tarp_atc"] < columns["tarp_atc_high"]
     if width == 1:
@@ -68,8 +68,8 @@ def test_curve_of_a_gaussian_of_the_wrong_width(d: int, width: float) -> None:
 @pytest.mark.parametrize("kind", list(PRIORS))
 def test_exact_draws_pass(kind: str) -> None:
     result = result_of(*drawn(kind, 1000, 63))
-    result.metrics.update(TARP().evaluate(result))
-    assert result.metrics["tarp_p"] > 1e-4
+    result.measured.update(TARP().evaluate(result))
+    assert float(result.measured["tarp_p"]) > 1e-4
     assert "covers as it should" in TARP().verdict([result])[0]
 
 
@@ -77,7 +77,7 @@ def test_wrong_draws_are_named() -> None:
     truths, values = drawn("gaussian", 2000, 99)
     for scale, words in ((0.7, "too narrow, or biased"), (1.4, "too wide")):
         result = result_of(truths, distorted(values, scale))
-        result.metrics.update(TARP().evaluate(result))
+        result.measured.update(TARP().evaluate(result))
         assert words in TARP().verdict([result])[0]
 
 
@@ -86,13 +86,13 @@ def test_area_is_the_integral_of_the_curve() -> None:
     u = np.sort(credibilities(result).numpy())
     fine = 0.5 + (np.arange(20000) + 0.5) / 40000
     curve = np.searchsorted(u, fine, side="right") / len(u)
-    atc = TARP().evaluate(result)["tarp_atc"]
+    atc = TARP().evaluate(result).columns["tarp_atc"]
     assert atc == pytest.approx((curve - fine).mean() / 2, abs=1e-4)
 
 
 def test_nothing_outside_of_calibration() -> None:
     result = result_of(None, drawn("mixture", 2, 8)[1])
-    assert TARP().evaluate(result) == {} and Coverage().evaluate(result) == {}
+    assert TARP().evaluate(result).columns == {} and Coverage().evaluate(result).columns == {}
     assert TARP().verdict([result]) == [] and Coverage().verdict([result]) == []
 
 
@@ -101,7 +101,7 @@ def test_nothing_outside_of_calibration() -> None:
 def test_exact_draws_cover_at_every_level(kind: str, draws: int) -> None:
     """For atoms and for four draws too: the level is right by randomisation."""
     truths = 2000
-    columns = Coverage(levels=(0.5, 0.9)).evaluate(result_of(*drawn(kind, truths, draws)))
+    columns = Coverage(levels=(0.5, 0.9)).evaluate(result_of(*drawn(kind, truths, draws))).columns
     for level in (0.5, 0.9):
         error = math.sqrt(level * (1 - level) / truths)
         assert columns[f"coverage_{level}"] == pytest.approx(level, abs=4 * error)
@@ -112,7 +112,7 @@ def test_coverage_of_a_gaussian_of_the_wrong_width(width: float) -> None:
     """P(|z| <= width q_c)."""
     truths, draws = 2000, 400
     metric = Coverage(levels=(0.5, 0.8, 0.95))
-    columns = metric.evaluate(result_of(*isotropic(1, truths, draws, width)))
+    columns = metric.evaluate(result_of(*isotropic(1, truths, draws, width))).columns
     for level in metric.levels:
         q = scipy.stats.norm.ppf(0.5 + level / 2)
         expected = 2 * scipy.stats.norm.cdf(width * q) - 1
@@ -140,6 +140,6 @@ def test_intervals_end_at_the_truth() -> None:
 
 def test_coverage_in_words() -> None:
     result = result_of(*drawn("gaussian", 500, 63))
-    result.metrics.update(Coverage().evaluate(result))
+    result.measured.update(Coverage().evaluate(result))
     (sentence,) = Coverage().verdict([result])
     assert sentence.startswith("90% intervals cover ") and sentence.endswith("truths of toy.")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import mempost
-from mempost import Metric, Samples, TiledSampler
+from mempost import Measured, Metric, Samples, TiledSampler
 from mempost.core.registry import REGISTRIES
 from mempost.core.streams import TILE
 
@@ -44,13 +44,12 @@ class Draws(TiledSampler):
 class Against(Metric):
     """Difference of means to the sampler a."""
 
-    @property
-    def compares_with(self):
+    def needs(self, samplers):
         return ("a",)
 
     def evaluate(self, result):
         other = result.sibling("a").samples.flat.mean()
-        return {"against": float(result.samples.flat.mean() - other)}
+        return Measured({"against": result.samples.flat.mean() - other})
 
 
 class Broken(Metric):
@@ -90,7 +89,7 @@ def test_who_is_compared_with_a_failed_sampler_says_so(tmp_path):
     )
     a, b = (s.reason for s in study.statuses)
     assert a == "RuntimeError: this one is refused"
-    assert b == f"a sampler that a metric compares with has failed: {a}"
+    assert b == f"metrics.0 (against): a sampler that a metric compares with has failed: {a}"
 
 
 def test_the_sample_that_is_not_finite_is_named(tmp_path):

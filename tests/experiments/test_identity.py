@@ -123,7 +123,7 @@ import mempost
 from mempost.core.keeping import content_hash
 from mempost.core.registry import REGISTRIES
 from mempost.experiments.plan import make_plan
-from mempost.experiments.records import Records
+from mempost.experiments.measuring import Measurements
 from mempost.experiments.store import Store
 
 home = Path(mempost.__file__).parent
@@ -131,11 +131,12 @@ assert home.is_relative_to(sys.argv[1]), home
 spec, edits = json.loads(sys.argv[2]), json.loads(sys.argv[3])
 
 def ids():
-    [run] = make_plan(spec, "spec").runs
-    measured = Records(Store(Path("out"))).metrics_path(run).stem
+    plan = make_plan(spec, "spec")
+    [run] = plan.runs
+    [one] = Measurements(plan, Store(Path("out"))).of(run)
     kept = [content_hash(REGISTRIES[kind].get(name)()) for kind, name in (
         ("operator", "squared_slowness"), ("prior", "learned_score"), ("sampler", "smc"))]
-    return [run.id, run.prior_id, measured, *kept]
+    return [run.id, run.prior_id, one.id, *kept]
 
 print(json.dumps(ids()))
 for name, old, new in edits:
@@ -156,7 +157,7 @@ IN_DENOISE = (
 EDITS = [
     # what sampled, or what it sampled from
     ("plugins/priors/kernel_mixture.py", *IN_DENOISE, "run prior"),
-    ("plugins/samplers/linearised_mixture.py", *EDIT, "run measured"),
+    ("plugins/samplers/linearised_mixture.py", *EDIT, "run"),
     ("plugins/operators/polynomial.py", *EDIT, "run"),
     ("plugins/datasets/points.py", *EDIT, "run prior"),
     ("core/noise.py", *EDIT, "run prior measured training smc"),
@@ -280,7 +281,7 @@ def test_two_metrics_of_one_column_are_refused(tmp_path):
     spec = {**BASE, "metrics": [{"type": "moments"}, {"type": "moments"}]}
     [status] = mempost.run(spec, out=tmp_path).statuses
     assert status.state == "failed"
-    assert "metrics.1: an earlier metric has the column" in status.reason
+    assert "metrics.1 (moments): an earlier metric has the column" in status.reason
 
 
 def test_plugins_of_this_process_are_no_work_for_workers(tmp_path):

@@ -69,7 +69,10 @@ def test_no_trace_no_misfit(study):
 
 
 def test_panels_show_velocities_on_shared_scales(study):
-    drawn = dict(FWIPanels(particles=2, pixel_bins=6, coefficient_bins=4).draw(study))
+    drawn = {
+        p.stem: p.canvas
+        for p in FWIPanels(particles=2, pixel_bins=6, coefficient_bins=4).draw(study)
+    }
     assert list(drawn) == [
         f"fwi_panels_{key}_{i}" for i in (0, 1) for key in ("exact", "traced", "free")
     ]
@@ -86,7 +89,10 @@ def test_panels_show_velocities_on_shared_scales(study):
 
 
 def test_panels_of_misfit_calibration_and_coefficients(study):
-    drawn = dict(FWIPanels(particles=2, pixel_bins=6, coefficient_bins=4).draw(study))
+    drawn = {
+        p.stem: p.canvas
+        for p in FWIPanels(particles=2, pixel_bins=6, coefficient_bins=4).draw(study)
+    }
     panels = {ax.get_title(): ax for ax in drawn["fwi_panels_traced_0"].axes}
     misfit = panels["misfit of the denoised state"]
     mean = traced_misfit(study[1], 2).values.mean(1).numpy()
@@ -104,7 +110,7 @@ def test_panels_of_misfit_calibration_and_coefficients(study):
 
 
 def test_panels_without_spread_say_so(study):
-    canvas = dict(FWIPanels().draw(study[:1]))["fwi_panels_exact"]
+    canvas = {p.stem: p.canvas for p in FWIPanels().draw(study[:1])}["fwi_panels_exact"]
     words = [text.get_text() for ax in canvas.axes for text in ax.texts]
     assert words.count("no spread") == 2 and "no trace" in words
 
@@ -116,7 +122,7 @@ def test_memorized_draws_have_distinct_neighbours_and_the_smallest_ratios(study)
     problem, data, truth = study[0].problem, study[0].data, study[0].truth
     x = data.train[torch.arange(20) % 5] + 0.3 * normal(20, 12, seed=8)
     result = results_of(problem, data, truth, {"near": x})["near"]
-    ((_, canvas),) = FWIMemorized(pairs=2, k=4).draw([result])
+    ((_, canvas, *_),) = FWIMemorized(pairs=2, k=4).draw([result])
     raw = result.problem.prior.coordinates.to_raw
     train, x = raw(result.data.train), raw(result.samples.flat)
     distances = torch.cdist(x, train)
@@ -139,7 +145,7 @@ def _pairs(canvas):
 
 
 def test_a_row_for_every_point_and_one_scale(study):
-    drawn = dict(FWIMemorized().draw(study))
+    drawn = {p.stem: p.canvas for p in FWIMemorized().draw(study)}
     assert set(drawn) == {f"fwi_memorized_{key}" for key in ("exact", "traced", "free")}
     shown = [ax for ax in drawn["fwi_memorized_exact"].axes if ax.images]
     assert len(shown) == 2 * 2  # one atom a point, and its neighbour
@@ -151,7 +157,7 @@ def test_a_row_for_every_point_and_one_scale(study):
 
 
 def test_curves_cross_the_threshold_at_the_rates(study):
-    ((stem, canvas),) = RatioDistributions(k=5, threshold=0.6).draw(study)
+    ((stem, canvas, *_),) = RatioDistributions(k=5, threshold=0.6).draw(study)
     assert stem == "ratio_distributions"
     assert [ax.get_title() for ax in canvas.axes] == ["$N$ = 6", "$N$ = 12"]
     for ax, results in zip(canvas.axes, (study[:3], study[3:])):
@@ -161,7 +167,7 @@ def test_curves_cross_the_threshold_at_the_rates(study):
             at, height = curves[label].T
             return height[at < 0.6].max()
 
-        columns = NearestNeighbour(k=5, threshold=0.6, resamples=10).evaluate(results[2])
+        columns = NearestNeighbour(k=5, threshold=0.6, resamples=10).evaluate(results[2]).columns
         assert share("free") == pytest.approx(columns["nn_rate"])
         assert share("held out") == pytest.approx(columns["nn_rate_held_out"])
         assert share("left-out training") == pytest.approx(columns["nn_rate_leave_one_out"])
@@ -170,8 +176,8 @@ def test_curves_cross_the_threshold_at_the_rates(study):
 
 def test_bars_stand_over_n(study):
     for result in study:
-        result.metrics |= NearestNeighbour(resamples=10).evaluate(result)
-    ((_, canvas),) = MemorizationBars(rates=("nn_rate",)).draw(study)
+        result.measured |= NearestNeighbour(resamples=10).evaluate(result)
+    ((_, canvas, *_),) = MemorizationBars(rates=("nn_rate",)).draw(study)
     ticks = [label.get_text() for label in canvas.axes[0].get_xticklabels()]
     assert ticks == ["$N$ = 6", "$N$ = 12"]
     assert canvas.axes[0].get_legend_handles_labels()[1][:2] == ["held out", "leave one out"]

@@ -65,7 +65,7 @@ def test_departure_of_a_quadratic_in_closed_form() -> None:
         GaussianNoise(gamma),
         torch.full((1,), 0.1, dtype=torch.float64),
     )
-    columns = Linearisation(draws=200_000).evaluate(result_of(problem))
+    columns = Linearisation(draws=200_000).evaluate(result_of(problem)).columns
     assert columns["linearisation_residual_prior"] == pytest.approx(
         3 * b**2 * h**4 / (2 * gamma**2), rel=0.03
     )
@@ -81,7 +81,7 @@ def test_departure_of_a_quadratic_in_closed_form() -> None:
 
 def test_departure_grows_as_the_fourth_power_of_the_bandwidth() -> None:
     values = [
-        Linearisation().evaluate(result_of(small_fwi(h)))["linearisation_residual_prior"]
+        Linearisation().evaluate(result_of(small_fwi(h))).columns["linearisation_residual_prior"]
         for h in (0.01, 0.02)
     ]
     assert values[1] / values[0] == pytest.approx(16, rel=0.1)
@@ -91,7 +91,7 @@ def test_where_linearisation_fails_the_verdict_says_so() -> None:
     metric, verdicts = Linearisation(), []
     for h in (0.01, 1.0):
         result = result_of(small_fwi(h, relative=0.005), prior__bandwidth=h)
-        result.metrics = metric.evaluate(result)
+        result.measured = metric.evaluate(result)
         verdicts += metric.verdict([result])
     assert "bandwidth = 0.01: linearisation holds" in verdicts[0]
     assert "bandwidth = 1.0: linearisation fails" in verdicts[1]
@@ -102,17 +102,17 @@ def test_where_linearisation_fails_the_verdict_says_so() -> None:
 def test_modes_are_better_tangents() -> None:
     problem = small_fwi(0.3, relative=0.005)
     metric = Linearisation()
-    plain = metric.evaluate(result_of(problem))
-    found = metric.evaluate(result_of(problem, ExactLGM(relinearise="map")))
+    plain = metric.evaluate(result_of(problem)).columns
+    found = metric.evaluate(result_of(problem, ExactLGM(relinearise="map"))).columns
     assert found["linearisation_residual"] < 0.1 * plain["linearisation_residual"]
     assert found["unconverged_mass"] == 0.0 and "unconverged_mass" not in plain
 
 
 def test_nothing_for_other_samplers_and_linear_maps() -> None:
-    assert Linearisation().evaluate(result_of(cubic(3, 7), FiniteSampleWeights())) == {}
+    assert Linearisation().evaluate(result_of(cubic(3, 7), FiniteSampleWeights())).columns == {}
     prior = EmpiricalGMM(bandwidth=0.1).fit(random(3, 2))
     linear = InverseProblem(prior, Identity(), GaussianNoise(1.0), random(2))
-    assert Linearisation().evaluate(result_of(linear)) == {}
+    assert Linearisation().evaluate(result_of(linear)).columns == {}
 
 
 # -- separation ------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_predicted_scales_solve_their_condition() -> None:
         GaussianNoise(0.3),
         torch.zeros(1, dtype=torch.float64),
     )
-    columns = Collapse().evaluate(result_of(problem))
+    columns = Collapse().evaluate(result_of(problem)).columns
     j = np.arange(9) - 4  # the median example stands in the middle, or close to it
 
     def excess(h: float, gamma: float) -> float:
@@ -178,7 +178,7 @@ def test_collapse_is_measured_and_predicted() -> None:
     for h in (0.02, 5.0):
         prior = EmpiricalGMM(bandwidth=h).fit(x)
         problem = InverseProblem(prior, Identity(), GaussianNoise(0.1), x[0] + 0.05)
-        columns = Collapse().evaluate(result_of(problem))
+        columns = Collapse().evaluate(result_of(problem)).columns
         assert 0.02 * 5 < columns["separation_bandwidth"] < 5
         numbers.append((columns["effective_number"], columns["atom_distance"]))
     assert numbers[0][0] < 1.01 and numbers[1][0] > 5
@@ -193,7 +193,7 @@ def test_collapse_without_jacobians_and_of_atoms() -> None:
         problem.noise,
         problem.y,
     )
-    columns = Collapse(separation=False).evaluate(result_of(atoms, FiniteSampleWeights()))
+    columns = Collapse(separation=False).evaluate(result_of(atoms, FiniteSampleWeights())).columns
     assert columns["atom_distance"] == 0.0
     assert not any(name.startswith("separation") for name in columns)
 
@@ -246,13 +246,13 @@ def test_credible_intervals_hold_their_level(problem: InverseProblem) -> None:
 
 
 def names_of(figure: object, results: Sequence[Result]) -> list[str]:
-    return [name for name, _ in figure.draw(results)]  # type: ignore[attr-defined]
+    return [picture.stem for picture in figure.draw(results)]  # type: ignore[attr-defined]
 
 
 def test_pictures_are_drawn() -> None:
     results = [result_of(small_fwi(h), prior__bandwidth=h) for h in (0.02, 0.05, 0.1)]
     for result in results:
-        result.metrics = Collapse().evaluate(result)
+        result.measured = Collapse().evaluate(result)
     assert names_of(MixtureMeans(), results) == ["mixture_means_lgm"]
     assert names_of(Marginals(), results) == ["marginals_0", "marginals_1", "marginals_2"]
     assert names_of(CollapseCurves(), results) == ["collapse_curves_lgm"]

@@ -56,7 +56,7 @@ def waves():
 
 @pytest.mark.parametrize("figure", FIGURES)
 def test_figures_are_drawn(figure, waves, tmp_path):
-    ((stem, canvas),) = figure().draw([result(waves, 100)])
+    ((stem, canvas, *_),) = figure().draw([result(waves, 100)])
     canvas.savefig(tmp_path / f"{stem}.png", dpi=60)
     assert (tmp_path / f"{stem}.png").stat().st_size > 3000
 
@@ -71,7 +71,7 @@ def test_other_problems_are_refused(figure, waves):
 
 def test_acquisition_shows_the_true_velocity(waves):
     r = result(waves, 100)
-    ((_, canvas),) = Acquisition().draw([r])
+    ((_, canvas, *_),) = Acquisition().draw([r])
     shown = canvas.axes[0].images[0].get_array()
     v = waves.operators[1](r.truth[None])[0] ** -0.5
     assert np.allclose(shown, v.T.numpy())
@@ -81,7 +81,7 @@ def test_acquisition_shows_the_true_velocity(waves):
 def test_sensitivity_is_a_row_of_the_jacobian(waves):
     r = result(waves, 100)
     helmholtz, kl = waves.operators
-    ((_, canvas),) = Sensitivity(source=1, receiver=3).draw([r])
+    ((_, canvas, *_),) = Sensitivity(source=1, receiver=3).draw([r])
     rows = helmholtz.jacobian(kl(r.truth[None]))[1][0].real.reshape(2, 5, 8, 40, 30)
     for k in range(2):
         shown = canvas.axes[k].images[0].get_array()
@@ -91,6 +91,6 @@ def test_sensitivity_is_a_row_of_the_jacobian(waves):
 
 
 def test_misfit_of_the_truth_is_the_noise(waves):
-    ((_, canvas),) = ShotData().draw([result(waves, 100)])
+    ((_, canvas, *_),) = ShotData().draw([result(waves, 100)])
     misfit = torch.as_tensor(np.asarray(canvas.axes[1].images[0].get_array()))
     assert 0.6 < float(misfit.std()) < 1.4

@@ -46,7 +46,7 @@ def test_every_run_is_drawn_once():
         result("exact", exact, 6),
         result("clean", more, 9),
     ]
-    ((name, figure),) = list(TrainingCurves(last=0.5).draw(results))
+    ((name, figure, *_),) = list(TrainingCurves(last=0.5).draw(results))
     assert name == "training_curves"
     figure.savefig(io.BytesIO(), format="png", dpi=40)
     loss, rate, error = figure.axes

@@ -9,6 +9,7 @@ import pytest
 import torch
 from lens_problems import TIMES, central_moments, mixture, three_atoms, weights_of
 
+from mempost.core.measured import Measured
 from mempost.core.noise import NoiseLevel
 from mempost.core.result import Result
 from mempost.core.reverse import ReverseSampler
@@ -61,8 +62,8 @@ def particles(problem, sampler, shift=0.0, stretch=1.0) -> Samples:
 def test_exact_particles_agree_and_shifted_ones_do_not():
     problem, sampler = three_atoms(-1.0), Traced(trace=TIMES, steps=500)
     lens = FiniteSampleLens()
-    good = lens.evaluate(results(problem, sampler, particles(problem, sampler)))
-    moved = lens.evaluate(results(problem, sampler, particles(problem, sampler, 0.25, 1.3)))
+    good = lens.evaluate(results(problem, sampler, particles(problem, sampler))).columns
+    moved = lens.evaluate(results(problem, sampler, particles(problem, sampler, 0.25, 1.3))).columns
     q = weights_of(problem, problem.prior.means)
     for t, step in zip(TIMES, sampler.traced_steps):
         _, variance, fourth = central_moments(problem.prior.means, q, step.next_level)
@@ -113,7 +114,9 @@ def test_the_diffused_law_of_atoms_and_of_a_mixture():
 def test_masses_hallucinations_and_draws_off_the_atoms():
     problem = three_atoms(-1.0)  # exact masses .9884 .0116 0
     x = torch.tensor([-1.8] * 6 + [0.2] * 2 + [2.2, 1.2], dtype=torch.float64)[:, None]
-    columns = FiniteSampleLens().evaluate(results(problem, Elsewhere(), Samples.independent(x)))
+    columns = (
+        FiniteSampleLens().evaluate(results(problem, Elsewhere(), Samples.independent(x))).columns
+    )
     assert [columns[f"mass_{i}"] for i in range(2)] == pytest.approx([0.6, 0.2], abs=0.11)
     assert columns["mass_0"] == pytest.approx(0.6)
     assert columns["hallucinated_mass"] == pytest.approx(columns["mass_2"])
@@ -126,7 +129,7 @@ def test_any_reverse_sampler_gets_the_lens_through_its_trace():
     problem = three_atoms(-1.0)
     sampler = Traced(trace=(0.5, 0.1), steps=40, method="euler_maruyama")
     samples = sampler.sample(problem, 64, Streams(1, "sampling"))
-    columns = FiniteSampleLens(times=(0.1,)).evaluate(results(problem, sampler, samples))
+    columns = FiniteSampleLens(times=(0.1,)).evaluate(results(problem, sampler, samples)).columns
     assert "spread_0.1" in columns and "spread_0.5" not in columns
     assert columns["hallucinated_mass"] > 0.1  # the prior, a third of which is on the third atom
 
@@ -135,11 +138,16 @@ def test_the_verdict_follows_the_numbers():
     lens = FiniteSampleLens()
 
     def said(spread, wrong=0.0, bias=0.0):
-        columns = {"spread_0.3": spread, "spread_exact_0.3": 0.77, "bias_0.3": bias}
-        columns |= {"w1_0.3": 0.1, "hallucinated_mass": wrong, "mass_0": 1 - wrong, "mass_1": wrong}
-        columns |= {"mass_exact_0": 1.0, "mass_exact_1": 0.0}
+        along = {"spread": [spread], "spread_exact": [0.77], "bias": [bias], "w1": [0.1]}
+        masses = {"mass": [1 - wrong, wrong], "mass_exact": [1.0, 0.0]}
+        measured = Measured(
+            {name: ("level", values) for name, values in along.items()}
+            | {name: ("component", values) for name, values in masses.items()}
+            | {"hallucinated_mass": wrong},
+            {"level": [0.3]},
+        )
         result = results(three_atoms(), Traced(), None)
-        return lens.verdict([replace(result, metrics=columns)])[0]
+        return lens.verdict([replace(result, load_measured=lambda: measured)])[0]
 
     assert "keeps the spread" in said(0.775)
     assert "under-spreads (spread 0.57 where 0.77 is exact, at t = 0.3)" in said(0.57)

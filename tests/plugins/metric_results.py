@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mempost.core.dataset import Data
+from mempost.core.measured import Measured
 from mempost.core.mixture import MixturePrior
 from mempost.core.noise import CLEAN, GaussianNoise, NoiseLevel
 from mempost.core.operator import ForwardOperator
@@ -175,7 +176,7 @@ def results_of(
     truth: Tensor | None = None,
     n: int = 500,
     seed: int = 0,
-    metrics: Mapping[str, Mapping[str, float]] | None = None,
+    measured: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Result]:
     """One result a sampler: posteriors draw ``n`` samples, tensors (n, d) are samples."""
     shape = problem.prior.shape
@@ -197,6 +198,6 @@ def results_of(
             seed=seed,
             load_samples=lambda drawn=drawn: drawn,
             siblings=results,
-            metrics=dict((metrics or {}).get(key, {})),
+            load_measured=lambda key=key: Measured((measured or {}).get(key, {})),
         )
     return results

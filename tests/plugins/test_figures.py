@@ -19,6 +19,8 @@ from matplotlib.figure import Figure as Canvas
 from metric_results import Cubic, Normal, NormalMixture, problem_of, results_of
 
 from mempost.core.errors import PluginError
+from mempost.core.figure import Picture
+from mempost.core.measured import Measured, interval
 from mempost.core.operator import ForwardOperator
 from mempost.core.plugin import Plugin
 from mempost.core.registry import REGISTRIES
@@ -44,9 +46,9 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return Streams(seed, "data").at().normal(shape)
 
 
-def drawn(figures: Iterable[tuple[str, Canvas]]) -> dict[str, Canvas]:
+def drawn(pictures: Iterable[Picture]) -> dict[str, Canvas]:
     """Figures by name, each rendered once: what cannot be laid out fails here."""
-    found = dict(figures)
+    found = {picture.stem: picture.canvas for picture in pictures}
     for name, figure in found.items():
         assert re.fullmatch(r"[A-Za-z0-9_-]+", name)
         figure.savefig(io.BytesIO(), format="png", dpi=40)
@@ -230,7 +232,7 @@ def test_densities_refuse_other_dimensions(figure: Any, message: str) -> None:
 
 def test_histograms_in_one_and_two_dimensions() -> None:
     results = on_the_line()
-    results[1].metrics["sliced_wasserstein"] = 0.1234
+    results[1].measured.update(Measured({"sliced_wasserstein": 0.1234}))
     figures = drawn(SamplerHistograms().draw(results))
     assert list(figures) == ["sampler_histograms"]
     axes = np.array(figures["sampler_histograms"].axes).reshape(2, 2)
@@ -252,10 +254,10 @@ def test_histograms_in_one_and_two_dimensions() -> None:
 # -- curves over a sweep ------------------------------------------------------------------------
 
 
-def swept(metrics: Mapping[str, float], point: Mapping[str, Any], key: str = "exact") -> Result:
+def swept(measured: Mapping[str, Any], point: Mapping[str, Any], key: str = "exact") -> Result:
     problem = problem_of([[0.0], [1.0]])
     draws = {key: torch.zeros(2, 1).double()}
-    return results_of(problem, draws, point=point, metrics={key: metrics})[key]
+    return results_of(problem, draws, point=point, measured={key: measured})[key]
 
 
 def test_effective_modes() -> None:
@@ -288,10 +290,10 @@ def test_error_against_steps() -> None:
     for steps in (4, 8, 16, 32):
         for key, order in (("euler", 1), ("heun", 2)):
             value = steps**-order
-            metrics = {"energy_distance": value, "energy_distance_null_high": 0.002}
-            metrics |= {"energy_distance_low": 0.9 * value, "energy_distance_high": 1.2 * value}
+            measured = {"energy_distance": interval(value, 0.9 * value, 1.2 * value)}
+            measured["energy_distance_null_high"] = 0.002
             point = {"samplers.euler.steps": steps, "samplers.heun.steps": 2 * steps}
-            results.append(swept(metrics, point, key))
+            results.append(swept(measured, point, key))
     figures = drawn(ErrorAgainstSteps(metric="energy_distance").draw(results))
     assert list(figures) == ["energy_distance_against_steps"]
     (ax,) = figures["energy_distance_against_steps"].axes
@@ -319,14 +321,13 @@ def test_slope_leaves_out_the_floor() -> None:
 def test_memorization_bars() -> None:
     results = []
     for n, rate in ((50, 0.9), (200, 0.4)):
-        metrics = {}
+        measured = {}
         for i, suffix in enumerate(("", "_held_out", "_leave_one_out")):
-            metrics |= {f"nn_rate{suffix}": rate - 0.1 * i}
-            metrics |= {f"nn_rate{suffix}_low": rate - 0.1 * i - 0.05}
-            metrics |= {f"nn_rate{suffix}_high": rate - 0.1 * i + 0.02}
+            p = rate - 0.1 * i
+            measured[f"nn_rate{suffix}"] = interval(p, p - 0.05, p + 0.02)
         point = {"operator": "mask", "data.n_train": n}
-        results.append(swept(metrics, point, "exact"))
-        results.append(swept(metrics | {"nn_rate": 0.1}, point, "dps"))
+        results.append(swept(measured, point, "exact"))
+        results.append(swept(measured | {"nn_rate": interval(0.1, 0.05, 0.2)}, point, "dps"))
     figures = drawn(MemorizationBars().draw(results))
     (ax,) = figures["memorization_bars"].axes  # nn_third_rate was not measured
     bars = [c for c in ax.containers if isinstance(c, BarContainer)]

@@ -102,7 +102,7 @@ def test_metric_reports_the_worst_coordinate() -> None:
     values = torch.stack([good, bad, constant], -1)
     stats = {"acceptance": torch.tensor([[True, False], [True, True]])}
     result = results_of(problem_of([[0.0, 0, 0]]), {"chain": Samples(values, stats)})["chain"]
-    columns = MCMCDiagnostics().evaluate(result)
+    columns = MCMCDiagnostics().evaluate(result).columns
     assert columns["r_hat"] == pytest.approx(ARVIZ["shifted"][0], rel=1e-8)
     assert columns["ess_bulk"] == pytest.approx(ARVIZ["shifted"][1], rel=1e-8)
     assert columns["ess_tail"] == pytest.approx(ARVIZ["shifted"][2], rel=1e-8)
@@ -112,6 +112,6 @@ def test_metric_reports_the_worst_coordinate() -> None:
 def test_metric_says_nothing_of_independent_draws() -> None:
     problem = problem_of([[0.0]])
     draws = torch.randn(100, 1, generator=torch.Generator().manual_seed(0))
-    assert MCMCDiagnostics().evaluate(results_of(problem, {"a": draws})["a"]) == {}
+    assert MCMCDiagnostics().evaluate(results_of(problem, {"a": draws})["a"]).columns == {}
     short = Samples(draws.reshape(50, 2, 1))
-    assert MCMCDiagnostics().evaluate(results_of(problem, {"a": short})["a"]) == {}
+    assert MCMCDiagnostics().evaluate(results_of(problem, {"a": short})["a"]).columns == {}

@@ -60,12 +60,12 @@ def test_one_dimension(
     h: float, mean: float, std: float, masses: tuple[float, ...], tv: float, tv_bare: float
 ) -> None:
     results = study(LINE, h, CUBIC, [0.0])
-    moments = Moments().evaluate(results["exact"])
+    moments = Moments().evaluate(results["exact"]).columns
     assert moments == pytest.approx({"mean_0": mean, "std_0": std}, abs=6e-5)
-    found = ComponentMass().evaluate(results["exact"])
+    found = ComponentMass().evaluate(results["exact"]).columns
     assert list(found.values()) == pytest.approx(masses, abs=6e-5)
     for key, expected in (("exact", 0.0), ("lgm", tv), ("bare", tv_bare)):
-        distance = TotalVariation().evaluate(results[key])["tv_to_exact"]
+        distance = TotalVariation().evaluate(results[key]).columns["tv_to_exact"]
         assert distance == pytest.approx(expected, abs=6e-4)
 
 
@@ -76,7 +76,7 @@ def test_linearised_weights_are_masses() -> None:
         "bare": (0.1137, 0.3473, 0.3473, 0.1502, 0.0415),
     }
     for key, masses in expected.items():
-        found = ComponentMass().evaluate(results[key])
+        found = ComponentMass().evaluate(results[key]).columns
         assert list(found.values()) == pytest.approx(masses, abs=6e-5)
 
 
@@ -86,10 +86,10 @@ def test_linearised_weights_are_masses() -> None:
 )
 def test_two_dimensions(h: float, mean: tuple[float, float], tv: float, tv_bare: float) -> None:
     results = study(PENTAGON, h, Quadratic2D(), [1.4, 0.392])
-    moments = Moments().evaluate(results["exact"])
+    moments = Moments().evaluate(results["exact"]).columns
     assert (moments["mean_0"], moments["mean_1"]) == pytest.approx(mean, abs=6e-5)
     for key, expected in (("lgm", tv), ("bare", tv_bare)):
-        distance = TotalVariation().evaluate(results[key])["tv_to_exact"]
+        distance = TotalVariation().evaluate(results[key]).columns["tv_to_exact"]
         assert distance == pytest.approx(expected, abs=3e-4)
 
 
@@ -106,7 +106,7 @@ def test_two_dimensions(h: float, mean: tuple[float, float], tv: float, tv_bare:
 def test_effective_modes(n: int, modes: tuple[float, ...]) -> None:
     x = Equispaced(low=-3.0, high=3.0, pool=100, n=n).load(None).train  # type: ignore[arg-type]
     found = [
-        EffectiveModes().evaluate(study(x, h, CUBIC, [0.0])["exact"])["effective_modes"]
+        EffectiveModes().evaluate(study(x, h, CUBIC, [0.0])["exact"]).columns["effective_modes"]
         for h in (0.01, 0.05, 0.3, 5.0)
     ]
     assert found == pytest.approx(modes, rel=6e-4)

@@ -39,7 +39,7 @@ def test_equal_to_brute_force(n: int, d: int, k: int, seed: int, noise: float) -
     train, held_out = normal(n, d, seed=seed), normal(9, d, seed=seed + 100)
     x = train[torch.arange(12) % n] + noise * normal(12, d, seed=seed + 200) + 1e-12
     result = results_of(problem_of(train), {"a": x}, held_out=held_out)["a"]
-    columns = NearestNeighbour(k=k, resamples=10).evaluate(result)
+    columns = NearestNeighbour(k=k, resamples=10).evaluate(result).columns
     for suffix, queries, leave_out in (
         ("", x, False),
         ("_held_out", held_out, False),
@@ -68,7 +68,7 @@ def test_copies_are_memorized_and_fresh_points_are_not() -> None:
     results = results_of(
         problem_of(train), {"copies": train[:100] + 1e-3, "fresh": fresh}, held_out=held_out
     )
-    copies, new = (QUICK.evaluate(results[key]) for key in ("copies", "fresh"))
+    copies, new = (QUICK.evaluate(results[key]).columns for key in ("copies", "fresh"))
     for name in ("nn_rate", "nn_third_rate"):
         assert copies[name] == 1
         assert copies[f"{name}_excess"] == 1 - copies[f"{name}_held_out"] > 0.95
@@ -83,8 +83,10 @@ def test_rates_are_corrected_for_the_null() -> None:
     held_out = 40 + 20 * Streams(0, "data").at().uniform((1000, 1))
     copies = train[torch.arange(600) % 100]
     x = torch.cat([copies, held_out[:400]])
-    columns = NearestNeighbour().evaluate(
-        results_of(problem_of(train), {"a": x}, held_out=held_out)["a"]
+    columns = (
+        NearestNeighbour()
+        .evaluate(results_of(problem_of(train), {"a": x}, held_out=held_out)["a"])
+        .columns
     )
     rate, null = columns["nn_third_rate"], columns["nn_third_rate_held_out"]
     corrected = columns["nn_third_rate_corrected"]
@@ -100,7 +102,7 @@ def test_no_correction_where_every_fresh_point_counts() -> None:
     train = torch.tensor([[0.0], [10.0], [20.0]]).double()
     held_out = torch.tensor([[0.1], [10.2]]).double()
     result = results_of(problem_of(train), {"a": train}, held_out=held_out)["a"]
-    columns = QUICK.evaluate(result)
+    columns = QUICK.evaluate(result).columns
     assert columns["nn_third_rate_held_out"] == 1
     assert not any(name.startswith("nn_third_rate_corrected") for name in columns)
 
@@ -108,16 +110,20 @@ def test_no_correction_where_every_fresh_point_counts() -> None:
 def test_distinct_neighbours_of_memorized_draws() -> None:
     train = 10 * normal(30, 8)
     x = torch.cat([train[[3, 3, 3, 7]] + 1e-3, normal(1, 8, seed=1) * 1e-3 + train[:2].mean(0)])
-    columns = NearestNeighbour(threshold=0.5, resamples=10).evaluate(
-        results_of(problem_of(train), {"a": x})["a"]
+    columns = (
+        NearestNeighbour(threshold=0.5, resamples=10)
+        .evaluate(results_of(problem_of(train), {"a": x})["a"])
+        .columns
     )
     assert (columns["nn_rate"], columns["nn_distinct"]) == (0.8, 2)
 
 
 def test_median_of_the_ratio_and_its_interval() -> None:
     train, x = normal(40, 2), normal(101, 2, seed=1)
-    columns = NearestNeighbour(resamples=2000).evaluate(
-        results_of(problem_of(train), {"a": x})["a"]
+    columns = (
+        NearestNeighbour(resamples=2000)
+        .evaluate(results_of(problem_of(train), {"a": x})["a"])
+        .columns
     )
     r = sorted(ratios(x, train, 50, False))
     assert columns["nn_ratio_median"] == pytest.approx(r[50], rel=1e-6)
@@ -134,7 +140,7 @@ def test_the_null_is_large_in_one_dimension() -> None:
     train = torch.arange(100.0, dtype=torch.float64)[:, None]
     held_out = 40 + 20 * Streams(0, "data").at().uniform((4000, 1))
     result = results_of(problem_of(train), {"a": held_out[:2000]}, held_out=held_out[2000:])["a"]
-    columns = NearestNeighbour().evaluate(result)
+    columns = NearestNeighbour().evaluate(result).columns
     error = 0.5 / math.sqrt(2000)
     assert columns["nn_third_rate"] == pytest.approx(0.5, abs=4 * error)
     assert columns["nn_third_rate_held_out"] == pytest.approx(0.5, abs=4 * error)
@@ -152,8 +158,8 @@ def test_tolerance() -> None:
     train = torch.tensor([[0.0], [1.0], [2.0]]).double()
     x = torch.tensor([[0.05], [1.2], [5.0], [2.0]]).double()
     result = results_of(problem_of(train), {"a": x}, held_out=x[1:3])["a"]
-    assert not any("tolerance" in name for name in QUICK.evaluate(result))
-    columns = NearestNeighbour(tolerance=0.1, resamples=20).evaluate(result)
+    assert not any("tolerance" in name for name in QUICK.evaluate(result).columns)
+    columns = NearestNeighbour(tolerance=0.1, resamples=20).evaluate(result).columns
     assert columns["nn_tolerance_rate"] == 0.5
     assert columns["nn_tolerance_rate_held_out"] == 0
     assert columns["nn_tolerance_rate_leave_one_out"] == 0
@@ -163,7 +169,7 @@ def test_tolerance() -> None:
 def test_copies_of_duplicates_are_copies() -> None:
     train = torch.tensor([[0.0], [0.0], [3.0]]).double()
     result = results_of(problem_of(train), {"a": torch.zeros(4, 1).double()})["a"]
-    columns = NearestNeighbour(k=2, resamples=10).evaluate(result)
+    columns = NearestNeighbour(k=2, resamples=10).evaluate(result).columns
     assert columns["nn_ratio_mean"] == 0
     assert columns["nn_rate"] == columns["nn_third_rate"] == 1
 
@@ -172,7 +178,7 @@ def test_copies_of_duplicates_are_copies() -> None:
 def test_few_training_examples(n: int) -> None:
     train, x = normal(n, 2), normal(5, 2, seed=1)
     result = results_of(problem_of(train), {"a": x}, held_out=normal(4, 2, seed=2))["a"]
-    columns = NearestNeighbour(tolerance=0.1, resamples=10).evaluate(result)
+    columns = NearestNeighbour(tolerance=0.1, resamples=10).evaluate(result).columns
     assert ("nn_ratio_mean" in columns) == (n >= 2)
     assert ("nn_ratio_mean_held_out" in columns) == (n >= 2)
     assert ("nn_ratio_mean_leave_one_out" in columns) == (n >= 3)
@@ -182,18 +188,18 @@ def test_few_training_examples(n: int) -> None:
 
 def test_no_held_out_no_excess() -> None:
     result = results_of(problem_of(normal(10, 2)), {"a": normal(5, 2, seed=1)})["a"]
-    columns = QUICK.evaluate(result)
+    columns = QUICK.evaluate(result).columns
     assert not any("held_out" in name or "excess" in name for name in columns)
     assert "nn_rate_leave_one_out_high" in columns
     result.data = None
-    assert QUICK.evaluate(result) == {}
+    assert QUICK.evaluate(result).columns == {}
 
 
 def test_controls_are_thinned() -> None:
     """Of 0, 1, 3, 6, 10, the queries 0, 3 and 10 are left out one at a time."""
     train = torch.tensor([[0.0], [1.0], [3.0], [6.0], [10.0]]).double()
     result = results_of(problem_of(train), {"a": train})["a"]
-    columns = NearestNeighbour(k=2, controls=3, resamples=10).evaluate(result)
+    columns = NearestNeighbour(k=2, controls=3, resamples=10).evaluate(result).columns
     expected = (1 / 3 + 2 / 3 + 4 / 7) / 3
     assert columns["nn_ratio_mean_leave_one_out"] == pytest.approx(expected)
     assert columns["nn_ratio_mean"] == 0
@@ -206,7 +212,7 @@ def test_coordinates_change_distances() -> None:
     x = torch.tensor([[0.4, 0.3]]).double()
     result = results_of(problem, {"a": x})["a"]
     raw, prior = (
-        NearestNeighbour(k=2, coordinates=system, resamples=10).evaluate(result)
+        NearestNeighbour(k=2, coordinates=system, resamples=10).evaluate(result).columns
         for system in ("raw", "prior")
     )
     assert not raw.keys() & prior.keys()  # both fit into one table
@@ -220,13 +226,13 @@ def test_whole_chains_are_resampled() -> None:
     train = normal(30, 8)
     values = torch.stack([train[:1].expand(40, 8), 9 + normal(40, 8, seed=1)])
     result = results_of(problem_of(train), {"a": Samples(values)})["a"]
-    columns = NearestNeighbour(resamples=200).evaluate(result)
+    columns = NearestNeighbour(resamples=200).evaluate(result).columns
     assert columns["nn_third_rate"] == 0.5
     assert (columns["nn_third_rate_low"], columns["nn_third_rate_high"]) == (0, 1)
 
 
 def test_single_precision_samples() -> None:
     train, x = normal(20, 3), normal(30, 3, seed=1)
-    double = QUICK.evaluate(results_of(problem_of(train), {"a": x})["a"])
-    single = QUICK.evaluate(results_of(problem_of(train), {"a": x.float()})["a"])
+    double = QUICK.evaluate(results_of(problem_of(train), {"a": x})["a"]).columns
+    single = QUICK.evaluate(results_of(problem_of(train), {"a": x.float()})["a"]).columns
     assert single == pytest.approx(double, rel=1e-5)

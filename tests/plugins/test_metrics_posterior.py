@@ -36,12 +36,12 @@ def test_moments_of_a_posterior_and_of_draws() -> None:
     draws = torch.tensor([[0.0, 1, 2], [4.0, 1, 0]]).double()
     answers = {"closed": Normal([1.0, 2, 3], [4.0, 5, 6]), "draws": draws, "one": draws[:1]}
     results = results_of(problem, answers)
-    closed = Moments(limit=2).evaluate(results["closed"])
+    closed = Moments(limit=2).evaluate(results["closed"]).columns
     assert closed == {"mean_0": 1, "mean_1": 2, "std_0": 4, "std_1": 5}
-    sampled = Moments().evaluate(results["draws"])
+    sampled = Moments().evaluate(results["draws"]).columns
     assert [sampled[f"mean_{i}"] for i in range(3)] == [2, 1, 1]
     assert [sampled[f"std_{i}"] for i in range(3)] == pytest.approx([8**0.5, 0, 2**0.5])
-    assert set(Moments().evaluate(results["one"])) == {"mean_0", "mean_1", "mean_2"}
+    assert set(Moments().evaluate(results["one"]).columns) == {"mean_0", "mean_1", "mean_2"}
 
 
 def test_moments_in_raw_coordinates() -> None:
@@ -49,9 +49,12 @@ def test_moments_in_raw_coordinates() -> None:
     problem.prior.coordinates = Coordinates(torch.tensor([10.0]), torch.tensor([2.0]))
     answers = {"closed": Normal([1.0], [3.0]), "draws": torch.tensor([[0.0], [2.0]])}
     results = results_of(problem, answers)
-    assert Moments().evaluate(results["closed"]) == {"mean_0": 12, "std_0": 6}
-    assert Moments(coordinates="prior").evaluate(results["closed"]) == {"mean_0": 1, "std_0": 3}
-    sampled = Moments().evaluate(results["draws"])
+    assert Moments().evaluate(results["closed"]).columns == {"mean_0": 12, "std_0": 6}
+    assert Moments(coordinates="prior").evaluate(results["closed"]).columns == {
+        "mean_0": 1,
+        "std_0": 3,
+    }
+    sampled = Moments().evaluate(results["draws"]).columns
     assert sampled == pytest.approx({"mean_0": 12, "std_0": 2 * 2**0.5})
 
 
@@ -74,7 +77,7 @@ def test_masses_by_weights_by_quadrature_and_by_draws() -> None:
     draws = exact.sample(20_000, Streams(0, "sampling"))
     answers = {"weights": exact, "grid": Integrated([0.0], [1.0], cut=(-4.0, 4.0)), "draws": draws}
     results = results_of(problem, answers)
-    found = {key: ComponentMass().evaluate(result) for key, result in results.items()}
+    found = {key: ComponentMass().evaluate(result).columns for key, result in results.items()}
     expected = {"mass_0": float(weights[0]), "mass_1": float(weights[1])}
     assert found["weights"] == pytest.approx(expected, abs=1e-15)
     assert found["grid"] == pytest.approx(expected, abs=1e-10)
@@ -84,7 +87,7 @@ def test_masses_by_weights_by_quadrature_and_by_draws() -> None:
 def test_masses_stop_at_the_limit_and_need_a_mixture() -> None:
     problem = problem_of(torch.arange(20.0)[:, None])
     result = results_of(problem, {"a": torch.zeros(3, 1).double()})["a"]
-    assert list(ComponentMass(limit=3).evaluate(result)) == ["mass_0", "mass_1", "mass_2"]
+    assert list(ComponentMass(limit=3).evaluate(result).columns) == ["mass_0", "mass_1", "mass_2"]
 
     class Plain(FittedPrior):
         _denoise = _draw = _state = _from_state = Kernels._denoise
@@ -92,8 +95,8 @@ def test_masses_stop_at_the_limit_and_need_a_mixture() -> None:
     result.problem = problem.__class__(
         Plain((1,), torch.zeros(1).double()), problem.operator, problem.noise, problem.y
     )
-    assert ComponentMass().evaluate(result) == {}
-    assert EffectiveModes().evaluate(result) == {}
+    assert ComponentMass().evaluate(result).columns == {}
+    assert EffectiveModes().evaluate(result).columns == {}
 
 
 def test_atoms_take_the_nearest() -> None:
@@ -114,7 +117,7 @@ def test_effective_modes_between_one_and_n(weights: list[float]) -> None:
     w = w / w.sum()
     means = torch.arange(len(w)).double()[:, None]
     results = results_of(problem_of(means), {"a": NormalMixture(w, means, 0.1)}, n=1)
-    found = EffectiveModes().evaluate(results["a"])
+    found = EffectiveModes().evaluate(results["a"]).columns
     assert 1 - 1e-12 <= found["effective_modes"] <= len(w) + 1e-9
     assert found["effective_modes"] >= 1 / found["max_mass"] - 1e-9
     assert found["max_mass"] == float(w.max())
@@ -124,7 +127,7 @@ def test_effective_modes_of_equal_masses() -> None:
     means = torch.arange(4.0)[:, None]
     for w, expected in (([0.25] * 4, 4), ([0.5, 0, 0.5, 0], 2), ([0, 0, 1.0, 0], 1)):
         results = results_of(problem_of(means), {"a": NormalMixture(w, means, 0.1)}, n=1)
-        found = EffectiveModes().evaluate(results["a"])["effective_modes"]
+        found = EffectiveModes().evaluate(results["a"]).columns["effective_modes"]
         assert found == pytest.approx(expected, rel=1e-12)
 
 
@@ -169,12 +172,14 @@ def test_total_variation_columns() -> None:
     }
     results = results_of(problem_of([[0.0]]), answers)
     metric = TotalVariation()
-    assert metric.evaluate(results["exact"]) == {"tv_to_exact": 0.0}
-    assert metric.evaluate(results["off"]) == {
+    assert metric.evaluate(results["exact"]).columns == {"tv_to_exact": 0.0}
+    assert metric.evaluate(results["off"]).columns == {
         "tv_to_exact": pytest.approx(2 * phi(0.5) - 1, abs=1e-6)
     }
-    assert metric.evaluate(results["bare"]) == metric.evaluate(results["draws"]) == {}
-    assert set(TotalVariation(reference="off").evaluate(results["exact"])) == {"tv_to_off"}
+    assert (
+        metric.evaluate(results["bare"]).columns == metric.evaluate(results["draws"]).columns == {}
+    )
+    assert set(TotalVariation(reference="off").evaluate(results["exact"]).columns) == {"tv_to_off"}
     with pytest.raises(PluginError, match=r"no sampler 'exat'.*Did you mean 'exact'"):
         TotalVariation(reference="exat").evaluate(results["off"])
 
@@ -188,7 +193,7 @@ def test_dominance_bandwidth(n: int, expected: float) -> None:
     index = torch.arange(n) * 99 // (n - 1)
     problem = problem_of(pool[index][:, None], operator=Cubic(), std=0.3)
     result = results_of(problem, {"a": torch.zeros(1, 1).double()})["a"]
-    found = DominanceBandwidth().evaluate(result)
+    found = DominanceBandwidth().evaluate(result).columns
     assert found == {"dominance_bandwidth": pytest.approx(expected, abs=5e-5)}
 
 
@@ -196,7 +201,7 @@ def test_dominance_bandwidth_says_nothing_elsewhere() -> None:
     for points in ([[0.0, 0.0], [1.0, 1.0]], [[0.5]], [[0.5], [0.5]]):
         problem = problem_of(points)
         draws = torch.zeros(1, len(points[0])).double()
-        assert DominanceBandwidth().evaluate(results_of(problem, {"a": draws})["a"]) == {}
+        assert DominanceBandwidth().evaluate(results_of(problem, {"a": draws})["a"]).columns == {}
 
 
 def test_truth_error() -> None:
@@ -207,12 +212,12 @@ def test_truth_error() -> None:
         "draws": torch.tensor([[3.0, 5.0], [3.0, 9.0]]).double(),
     }
     results = results_of(problem, answers, truth=truth, n=4000)
-    closed = TruthError().evaluate(results["closed"])
+    closed = TruthError().evaluate(results["closed"]).columns
     assert closed["rmse_mean"] == pytest.approx(math.sqrt((9 + 16) / 2))
     assert closed["z_rms"] == pytest.approx(math.sqrt((9 + 4) / 2))
-    draws = TruthError().evaluate(results["draws"])
+    draws = TruthError().evaluate(results["draws"]).columns
     assert draws == pytest.approx({"rmse_mean": 2**0.5, "rmse_samples": 4 / 2**0.5 / 2})
-    assert TruthError().evaluate(results_of(problem, answers)["closed"]) == {}
+    assert TruthError().evaluate(results_of(problem, answers)["closed"]).columns == {}
 
 
 def test_z_of_a_calibrated_posterior_is_one() -> None:
@@ -221,7 +226,7 @@ def test_z_of_a_calibrated_posterior_is_one() -> None:
     result = results_of(
         problem_of(torch.zeros(1, d)), {"a": Normal(torch.zeros(d), torch.ones(d))}, truth=truth
     )["a"]
-    found = TruthError().evaluate(result)
+    found = TruthError().evaluate(result).columns
     assert found["z_rms"] == pytest.approx(1, abs=4 / math.sqrt(2 * d))
     # draws and truth are independent: their distance is sqrt(2)
     assert found["rmse_samples"] == pytest.approx(math.sqrt(2), abs=4 / math.sqrt(d))

@@ -34,8 +34,12 @@ def result_of(sampler, problem, n=1024, samples=None, point=None) -> Result:
 
 def measured(*args, **options) -> Result:
     result = result_of(*args, **options)
-    result.metrics.update(ImportanceDiagnostics().evaluate(result))
+    result.measured.update(ImportanceDiagnostics().evaluate(result))
     return result
+
+
+def columns_of(*args, **options) -> dict[str, float]:
+    return ImportanceDiagnostics().evaluate(result_of(*args, **options)).columns
 
 
 def weighted(log_weight) -> Samples:
@@ -45,7 +49,7 @@ def weighted(log_weight) -> Samples:
 
 def test_columns_of_given_weights():
     w = torch.tensor([1.0, 2.0, 3.0, 2.0]).double()
-    columns = measured(Importance(), line(0.5), samples=weighted(w.log())).metrics
+    columns = columns_of(Importance(), line(0.5), samples=weighted(w.log()))
     assert columns["ess_share"] == pytest.approx(64 / 18 / 4)
     assert columns["largest_weight"] == pytest.approx(3 / 8)
     assert columns["log_evidence"] == pytest.approx(math.log(2))
@@ -56,12 +60,12 @@ def test_columns_of_given_weights():
 
 def test_evidence_of_all_methods_agrees():
     problem = line(0.5)
-    exact = measured(Quadrature(), problem).metrics
+    exact = columns_of(Quadrature(), problem)
     assert exact == {
         "log_evidence": pytest.approx(math.log(0.16852 / 0.3 / math.sqrt(2 * math.pi)), abs=1e-4)
     }
     for sampler in (Importance(), SMC(particles=256)):
-        columns = measured(sampler, problem, n=2048).metrics
+        columns = columns_of(sampler, problem, n=2048)
         error = columns["log_evidence"] - exact["log_evidence"]
         assert 0 < columns["log_evidence_se"] < 0.1
         assert abs(error) < 4 * columns["log_evidence_se"]
@@ -75,13 +79,13 @@ def test_columns_of_populations():
         "origin": torch.tensor([7, 7, 3, 7, 7]),
     }
     samples = Samples(torch.zeros(1, 5, 1), {k: v[None] for k, v in stats.items()})
-    columns = measured(SMC(), line(0.5), samples=samples).metrics
+    columns = columns_of(SMC(), line(0.5), samples=samples)
     z = torch.tensor([1.0, 2.0]).double().exp()
     assert columns["log_evidence"] == pytest.approx(float(z.mean().log()))
     assert columns["log_evidence_se"] == pytest.approx(float(z.std() / z.mean()) / math.sqrt(2))
     assert columns["surviving_share"] == pytest.approx(3 / 5)
     single = Samples(samples.values[:, :3], {k: v[:, :3] for k, v in samples.stats.items()})
-    assert "log_evidence_se" not in measured(SMC(), line(0.5), samples=single).metrics
+    assert "log_evidence_se" not in columns_of(SMC(), line(0.5), samples=single)
 
 
 @pytest.mark.parametrize(
@@ -104,10 +108,10 @@ def test_the_verdict_in_words(log_weight, said):
 def test_nothing_to_say_of_other_samplers_and_of_calibration():
     problem = linear_problem(d=1, atoms=1)
     chains = measured(MALA(warmup=2, draws=4, thin=1), problem, n=32)
-    assert chains.metrics == {}
+    assert chains.measured == {}
     assert ImportanceDiagnostics().verdict([chains]) == []
     many = weighted(torch.zeros(8))
     many = Samples(many.values, many.stats, torch.zeros(1, 1, dtype=torch.float64))
-    assert measured(Importance(), problem, samples=many).metrics == {}
+    assert columns_of(Importance(), problem, samples=many) == {}
     closed = measured(ExactLGM(), problem)
-    assert set(closed.metrics) == {"log_evidence"}
+    assert set(closed.measured) == {"log_evidence"}

@@ -30,8 +30,8 @@ def contents(study: Study) -> dict[str, Any]:
     spec = study.plan.first
     provenances = [study.worker.records.provenance(run) or {} for run in study.plan.runs]
     pictures = {
-        name: base64.b64encode((study.store.path("figures", f"{name}.png")).read_bytes()).decode()
-        for name in study.figures
+        name: {"png": _encoded(study, name), "caption": picture.caption, "alt": picture.alt}
+        for name, picture in study.figures.items()
     }
     return {
         "title": study.plan.title,
@@ -59,6 +59,10 @@ def contents(study: Study) -> dict[str, Any]:
         "costs": _costs(study, provenances),
         "publications": publications_of(study.plan),
     }
+
+
+def _encoded(study: Study, name: str) -> str:
+    return base64.b64encode(study.store.path("figures", f"{name}.png").read_bytes()).decode()
 
 
 def _format(value: Any) -> str:

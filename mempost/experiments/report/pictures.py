@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from mempost.core.figure import Picture
 from mempost.experiments.store import Store
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ def png_bytes(canvas: Canvas) -> bytes:
     return buffer.getvalue()
 
 
-def write_figures(store: Store, figures: Mapping[str, Canvas]) -> None:
+def write_figures(store: Store, pictures: Mapping[str, Picture]) -> None:
     """Write ``figures/<name>.png`` and ``.pdf``."""
-    for name, canvas in figures.items():
+    for name, picture in pictures.items():
+        canvas = picture.canvas
         store.write(store.path("figures", f"{name}.png"), png_bytes(canvas))
         buffer = io.BytesIO()
         canvas.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Producer": None})

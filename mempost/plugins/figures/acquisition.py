@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style, waves
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
 
 
 class Acquisition(Figure):
     """The true velocity (km/s) of a wave problem, with its sources and receivers."""
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         operator, m = waves.physics(results[0], "acquisition")
         v = m[0].rsqrt()
         figure = style.canvas(4.2, 3.6)
@@ -26,4 +22,4 @@ class Acquisition(Figure):
         waves.positions(ax, operator)
         figure.colorbar(shown, ax=ax, label="velocity (km/s)", shrink=0.85)
         figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
-        yield "acquisition", figure
+        yield Picture("acquisition", figure, self.summary(), self.summary())

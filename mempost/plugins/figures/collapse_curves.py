@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import Field
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style
 
@@ -49,15 +49,18 @@ class CollapseCurves(Figure):
     )
     tolerance: float = Field(1.0, gt=0, description="nats")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
-        measured = [r for r in results if "effective_number" in r.metrics]
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
+        measured = [r for r in results if "effective_number" in r.measured]
         drawn = False
         for key in dict.fromkeys(result.key for result in measured):
             own = [result for result in measured if result.key == key]
             columns = {c: found for c in self.coordinates if (found := _curves(own, c))}
             if columns:
                 drawn = True
-                yield style.stem("collapse_curves", key), self._figure(key, columns)
+                figure = self._figure(key, columns)
+                yield Picture(
+                    style.stem("collapse_curves", key), figure, self.summary(), self.summary()
+                )
         if not drawn:
             raise PluginError(
                 "collapse_curves draws the metric collapse over a sweep of "
@@ -88,23 +91,25 @@ class CollapseCurves(Figure):
                     facecolor="white", edgecolor="none", framealpha=0.9, fontsize="small"
                 )
         shown = [r for curves in columns.values() for curve in curves for r in curve.results]
-        axes[0, 0].set_ylim(0.9, 1.3 * max(2.0, *(r.metrics["effective_number"] for r in shown)))
+        axes[0, 0].set_ylim(
+            0.9, 1.3 * max(2.0, *(float(r.measured["effective_number"]) for r in shown))
+        )
         axes[0, 0].yaxis.set_major_formatter("{x:g}")
         figure.suptitle(style.sampler_label(key), fontsize="medium")
         return figure
 
     def _curve(self, ax: Axes, curve: Curve, metric: str, coordinate: str, colour: Any) -> None:
         pairs = [
-            (x, r) for x, r in zip(curve.values, curve.results, strict=True) if metric in r.metrics
+            (x, r) for x, r in zip(curve.values, curve.results, strict=True) if metric in r.measured
         ]
         if not pairs:
             return
-        x, y = [pair[0] for pair in pairs], [pair[1].metrics[metric] for pair in pairs]
+        x, y = [pair[0] for pair in pairs], [float(pair[1].measured[metric]) for pair in pairs]
         ax.plot(x, y, color=colour, marker=".", label=curve.label)
         bad = [
             k
             for k, (_, r) in enumerate(pairs)
-            if not r.metrics.get("linearisation_residual", 0.0) <= self.tolerance
+            if not float(r.measured.get("linearisation_residual", 0.0)) <= self.tolerance
         ]
         ax.plot([x[k] for k in bad], [y[k] for k in bad], "x", color=style.VERMILLION, zorder=4)
         if (scale := _scale(curve, coordinate)) is not None:
@@ -141,10 +146,10 @@ def _curves(results: Sequence[Result], coordinate: str) -> list[Curve]:
 def _scale(curve: Curve, coordinate: str) -> float | None:
     """The predicted scale in units of the coordinate; that of the middle of the curve."""
     middle = curve.results[len(curve.results) // 2]
-    found = middle.metrics.get(SCALES.get(coordinate, "separation_noise"))
+    found = middle.measured.get(SCALES.get(coordinate, "separation_noise"))
     if found is None or coordinate != "noise.relative_to_max":
-        return found
-    return found / middle.problem.noise.std * float(middle.point[coordinate])
+        return None if found is None else float(found)
+    return float(found) / middle.problem.noise.std * float(middle.point[coordinate])
 
 
 def _label(coordinate: str) -> str:

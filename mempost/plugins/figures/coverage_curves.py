@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style
 from mempost.plugins.metrics import bootstrap, ranks
@@ -37,7 +37,7 @@ class CoverageCurves(Figure):
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(200, ge=10)
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         looks = style.looks(results, self.reference)
         drawn = False
         for number, group in enumerate(groups := style.by_point(results)):
@@ -45,7 +45,7 @@ class CoverageCurves(Figure):
             if kept:
                 drawn = True
                 name = "coverage_curves" if len(groups) == 1 else f"coverage_curves_{number}"
-                yield name, self._figure(kept, looks)
+                yield Picture(name, self._figure(kept, looks), self.summary(), self.summary())
         if not drawn:
             raise PluginError(
                 "coverage_curves draws calibration runs; add calibration: {truths: 1000}"

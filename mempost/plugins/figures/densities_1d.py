@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import densities, style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
 
 
 class Densities1D(Figure):
@@ -30,7 +27,7 @@ class Densities1D(Figure):
     bins: int = Field(60, ge=2, description="of histograms, over the window")
     panels: int = Field(12, ge=1, description="at most, evenly thinned over the sweep")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         if (d := results[0].problem.dimension) != 1:
             raise PluginError(f"densities_1d draws one dimension, found {d}")
         groups = style.thinned(style.by_point(results), self.panels)
@@ -45,7 +42,7 @@ class Densities1D(Figure):
         for ax in axes[:, 0]:
             ax.set_ylabel("density")
         style.legend_above(figure, axes)
-        yield "densities_1d", figure
+        yield Picture("densities_1d", figure, self.summary(), self.summary())
 
     def _panel(
         self,

@@ -7,7 +7,7 @@ small modes that levels at fractions of the peak would hide.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +15,9 @@ from pydantic import Field
 
 from mempost.core.capabilities import HasPosteriorComponents, ask
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import densities, style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
 
 Box = tuple[tuple[float, float], tuple[float, float]]
 
@@ -43,7 +40,7 @@ class Densities2D(Figure):
     dots: int = Field(500, ge=1, description="draws shown of a sampler without a density")
     weight: float = Field(1e-3, ge=0, lt=1, description="of the lightest component shown")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         if (d := results[0].problem.dimension) != 2:
             raise PluginError(f"densities_2d draws two dimensions, found {d}")
         groups = style.thinned(style.by_point(results), self.panels)
@@ -72,7 +69,7 @@ class Densities2D(Figure):
         for ax, key in zip(axes[:, 0], keys, strict=True):
             ax.set_ylabel(f"{style.sampler_label(key)}\n{style.state_label(results[0], 1)}")
         style.legend_above(figure, axes)
-        yield "densities_2d", figure
+        yield Picture("densities_2d", figure, self.summary(), self.summary())
 
     def _panel(
         self, ax: Any, result: Result, exact: Result | None, box: Box, look: style.Look

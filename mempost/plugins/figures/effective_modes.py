@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
 
 METRIC, MARKER = "effective_modes", "dominance_bandwidth"
 
@@ -28,7 +25,7 @@ class EffectiveModesFigure(Figure):
 
     coordinate: str = "prior.bandwidth"
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         lines = _lines(results, self.coordinate)
         if not lines:
             raise PluginError(
@@ -56,7 +53,7 @@ class EffectiveModesFigure(Figure):
         ax.yaxis.set_major_formatter("{x:g}")
         ax.grid(True, which="major", color=style.LIGHT, linewidth=0.6)
         ax.legend(frameon=False, fontsize="small", loc="upper left")
-        yield "effective_modes", figure
+        yield Picture("effective_modes", figure, self.summary(), self.summary())
 
 
 def _lines(
@@ -66,15 +63,15 @@ def _lines(
     several = len({result.key for result in results}) > 1
     lines: dict[str, list[tuple[float, float, float | None]]] = {}
     for result in results:
-        if coordinate not in result.point or METRIC not in result.metrics:
+        if coordinate not in result.point or METRIC not in result.measured:
             continue
         rest: dict[str, Any] = {k: v for k, v in result.point.items() if k != coordinate}
         parts = [style.title_of(rest), style.sampler_label(result.key) if several else ""]
         label = ", ".join(part for part in parts if part) or style.sampler_label(result.key)
         point = (
             float(result.point[coordinate]),
-            result.metrics[METRIC],
-            result.metrics.get(MARKER),
+            float(result.measured[METRIC]),
+            float(result.measured[MARKER]) if MARKER in result.measured else None,
         )
         lines.setdefault(label, []).append(point)
     return lines

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
+from mempost.core.measured import Array, bounds
 from mempost.core.result import Result
 from mempost.plugins.figures import style
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
+NOTHING = Array(np.nan)
 
 
-class Measured(NamedTuple):
+class Point(NamedTuple):
     """One point of a line."""
 
     step: float
@@ -39,7 +39,7 @@ class ErrorAgainstSteps(Figure):
     metric: str = "sliced_wasserstein"
     coordinate: str = "samplers.*.steps"
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         lines = self._lines(results)
         if not lines:
             raise PluginError(
@@ -90,22 +90,21 @@ class ErrorAgainstSteps(Figure):
             ax.minorticks_off()
         ax.grid(True, which="major", color=style.LIGHT, linewidth=0.6)
         style.legend_above(figure, axes)
-        yield style.stem(self.metric, "against", self.coordinate.rpartition(".")[2]), figure
+        name = style.stem(self.metric, "against", self.coordinate.rpartition(".")[2])
+        yield Picture(name, figure, self.summary(), self.summary())
 
-    def _lines(self, results: Sequence[Result]) -> dict[tuple[str, str], list[Measured]]:
+    def _lines(self, results: Sequence[Result]) -> dict[tuple[str, str], list[Point]]:
         """The points of every line by sampler and the rest of the sweep point."""
-        lines: dict[tuple[str, str], list[Measured]] = {}
+        lines: dict[tuple[str, str], list[Point]] = {}
         for result in results:
             path = self._path(result)
-            if path is None or result.metrics.get(self.metric, 0.0) <= 0:
+            value, low, high = bounds(result.measured.get(self.metric, NOTHING))
+            if path is None or not value > 0:
                 continue
             rest = {k: v for k, v in result.point.items() if not fnmatchcase(k, self.coordinate)}
-            value = result.metrics[self.metric]
-            low, high, floor = (
-                result.metrics.get(self.metric + suffix, default)
-                for suffix, default in (("_low", value), ("_high", value), ("_null_high", 0.0))
-            )
-            point = Measured(float(result.point[path]), value, max(low, 1e-3 * value), high, floor)
+            floor = float(result.measured.get(f"{self.metric}_null_high", 0.0))
+            low, high = (value if np.isnan(end) else end for end in (low, high))
+            point = Point(float(result.point[path]), value, max(low, 1e-3 * value), high, floor)
             lines.setdefault((result.key, style.title_of(rest)), []).append(point)
         return {key: points for key, points in lines.items() if len(points) > 1}
 
@@ -124,7 +123,7 @@ def slope(points: np.ndarray) -> float | None:
     """Least-squares slope of log value over log step, of points above the floor.
 
     Args:
-        points: rows as in `Measured`.
+        points: rows as in `Point`.
 
     Returns:
         None if fewer than two points with different steps are above the floor.

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 from mempost.plugins.figures import style, waves
@@ -45,13 +45,11 @@ class FWIMemorized(Figure):
     k: int = Field(50, ge=2, description="neighbours in r, at most N")
     rows: int = Field(6, ge=1, description="at most, evenly thinned over the sweep")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         for key in dict.fromkeys(result.key for result in results):
             groups = style.by_point([result for result in results if result.key == key])
-            yield (
-                style.stem("fwi_memorized", key),
-                self._figure([group[key] for group in style.thinned(groups, self.rows)]),
-            )
+            figure = self._figure([group[key] for group in style.thinned(groups, self.rows)])
+            yield Picture(style.stem("fwi_memorized", key), figure, self.summary(), self.summary())
 
     def _figure(self, results: list[Result]) -> Canvas:
         found = [_most_memorized(result, self.pairs, self.k) for result in results]

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 from mempost.plugins.figures import style, waves
@@ -55,7 +55,7 @@ class FWIPanels(Figure):
     coefficient_bins: int = Field(10, ge=1, description="of equal counts")
     coefficients: tuple[int, int] = Field((0, 1), description="shown in the scatter, from 0")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         fields = [_fields(result) for result in results]
         top = max(_top(field) for field in fields)
         low, high = _range(fields)
@@ -65,7 +65,8 @@ class FWIPanels(Figure):
                 place = next(i for i, other in enumerate(results) if other is result)
                 name = style.stem("fwi_panels", key, str(number) if len(points) > 1 else "")
                 color = looks[key].color
-                yield name, self._figure(result, fields[place], ((low, high), (0, top)), color)
+                drawn = self._figure(result, fields[place], ((low, high), (0, top)), color)
+                yield Picture(name, drawn, self.summary(), self.summary())
 
     def _figure(
         self, result: Result, fields: Fields, limits: tuple[Limits, Limits], color: str

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import lens_panels, style
 
@@ -32,14 +32,14 @@ class LensHeatmaps(Figure):
     bins: int = Field(120, ge=10)
     points: int = Field(6, ge=1, description="rows at most, evenly thinned over the sweep")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         if (d := results[0].problem.dimension) != 1:
             raise PluginError(f"lens_heatmaps draws one dimension, found {d}")
         groups = style.thinned(style.by_point(results), self.points)
-        rows = [lens_panels.lenses(group, self.reference) for group in groups]
+        rows = [lens_panels.lenses(group) for group in groups]
         panels = 1 + max(len(row) for row in rows)
         if len(rows) == 1 and panels > WIDEST:
-            yield "lens_heatmaps", self._wrapped(rows[0], panels)
+            yield self._picture(self._wrapped(rows[0], panels), rows)
             return
         figure, axes = style.panels(
             len(rows), panels, 1.75, 1.8, extra=0.3, sharex="all", sharey="all"
@@ -52,7 +52,19 @@ class LensHeatmaps(Figure):
             ax.set_title("")
         for ax in axes[-1]:
             ax.set_xlabel("$t$")
-        yield "lens_heatmaps", figure
+        yield self._picture(figure, rows)
+
+    def _picture(self, canvas: Canvas, rows: Sequence[Mapping[str, lens_panels.Lens]]) -> Picture:
+        names = ", ".join(dict.fromkeys(style.sampler_label(key) for row in rows for key in row))
+        caption = (
+            "p(x_t | y) over t, from the noise at t = 1 to the draws at t = 0: the exact law and "
+            f"the particles of {names}. Colours by the square root of the density."
+        )
+        alt = (
+            f"Heat maps over time and x in {len(rows)} rows, one a point of the sweep, with the "
+            f"exact law first and then {names}. " + _spreads(rows[-1])
+        )
+        return Picture("lens_heatmaps", canvas, caption, alt)
 
     def _wrapped(self, row: Mapping[str, lens_panels.Lens], panels: int) -> Canvas:
         """The panels of a single point, in several lines."""
@@ -67,6 +79,11 @@ class LensHeatmaps(Figure):
             ax.set_xlabel("$t$")
             ax.tick_params(labelbottom=True)
         return figure
+
+
+def _spreads(row: Mapping[str, lens_panels.Lens]) -> str:
+    said = [f"{style.sampler_label(key)} {lens.worst_spread}" for key, lens in row.items()]
+    return f"Spread in the last row, at worst: {'; '.join(said)}."
 
 
 def heat_map_row(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import lens_panels, style
 from mempost.plugins.figures.lens_heatmaps import heat_map_row
@@ -28,17 +28,19 @@ class LensPage(Figure):
     bins: int = Field(120, ge=10)
     points: int = Field(4, ge=1, description="pages at most, evenly thinned over the sweep")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         looks = style.looks(results, self.reference)
         for group in style.thinned(style.by_point(results), self.points):
             point = next(iter(group.values())).point
             name = style.stem("lens_page", *(str(value) for value in point.values()))
-            yield name, self._page(group, looks, style.title_of(point))
+            title = style.title_of(point)
+            page = self._page(group, looks, title)
+            yield Picture(name, page, _caption(group, title), _alt(group))
 
     def _page(
         self, group: Mapping[str, Result], looks: Mapping[str, style.Look], title: str
     ) -> Canvas:
-        row = lens_panels.lenses(group, self.reference)
+        row = lens_panels.lenses(group)
         line = next(iter(group.values())).problem.dimension == 1
         maps = -(-(len(row) + 1) // 4) if line else 0
         figure = style.canvas(11, 2.0 * maps + 5.6)
@@ -79,3 +81,23 @@ class LensPage(Figure):
         if title:
             figure.suptitle(title, fontsize="medium")
         return figure
+
+
+def _caption(group: Mapping[str, Result], title: str) -> str:
+    said = [
+        f"{style.sampler_label(key)} {lens.worst_spread}"
+        for key, lens in lens_panels.lenses(group).items()
+    ]
+    at = f" at {title}" if title else ""
+    return (
+        f"The finite-sample lens{at}: p(x_t | y), spread and mean of x_t, distance to the exact "
+        f"law if sampling stops at t, and masses at the end. Spread at worst: {'; '.join(said)}."
+    )
+
+
+def _alt(group: Mapping[str, Result]) -> str:
+    names = ", ".join(style.sampler_label(key) for key in lens_panels.lenses(group))
+    return (
+        f"Heat maps above; below curves of spread, mean and distance over t for {names}, beside "
+        "the exact law in black, and bars of the mass on each component."
+    )

@@ -7,62 +7,75 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from mempost.core.capabilities import CanIntegrate, ask
 from mempost.core.errors import PluginError
+from mempost.core.measured import Array
 from mempost.core.result import Result
+from mempost.core.reverse import ReverseSampler
 from mempost.plugins.figures import style
-from mempost.plugins.metrics.particle_law import ParticleLaw, particle_laws
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Window = tuple[float, float]
+Measured = Mapping[str, Array]
 
 
 @dataclass(frozen=True, eq=False)
 class Lens:
-    """A sampler's particles at all levels of its trace, in the order of sampling."""
+    """What the finite-sample lens has measured of a sampler, level by level from t = 1 on."""
 
     result: Result
-    laws: tuple[ParticleLaw, ...]
 
-    @cached_property
+    @property
     def t(self) -> np.ndarray:
-        return np.array([law.t for law in self.laws])
+        """Times of the levels, falling."""
+        return self["spread"]["level"].values
 
-    @cached_property
-    def distances(self) -> np.ndarray:
-        """w1 and its floor, (times, 2)."""
-        streams = self.result.streams
-        return np.array([law.distances(streams, 2000, 64) for law in self.laws])
+    def __getitem__(self, variable: str) -> Array:
+        return self.result.measured[variable]
+
+    def __contains__(self, variable: str) -> bool:
+        return variable in self.result.measured
+
+    @property
+    def particles(self) -> list[np.ndarray]:
+        """The particles (n, d) that the sampler has kept, level by level."""
+        sampler, kept = self.result.sampler, self.result.samples.stats["trace"].flatten(0, 1)
+        assert isinstance(sampler, ReverseSampler) and sampler.trace is not None
+        return [kept[:, sampler.trace.index(t)].cpu().numpy() for t in self.t]
+
+    @property
+    def worst_spread(self) -> str:
+        """Where the spread is farthest from the exact one, in words."""
+        errors = abs(self["spread"] - self["spread_exact"])
+        at = {"level": int(errors.values.argmax())}
+        spread, exact = (float(self[name].isel(at)) for name in ("spread", "spread_exact"))
+        return f"{spread:.2f} where {exact:.2f} is exact, at t = {float(errors[at]['level']):g}"
 
 
-def lenses(group: Mapping[str, Result], reference: str) -> dict[str, Lens]:
-    """The samplers of one point that keep a trace.
+def lenses(group: Mapping[str, Result]) -> dict[str, Lens]:
+    """The samplers of one point whose trace has been measured.
 
     Raises:
-        PluginError: none of them does.
+        PluginError: there are none.
     """
-    found: dict[str, Lens] = {}
-    for key, result in group.items():
-        laws = sorted(particle_laws(result, reference), key=lambda law: -law.t)
-        if laws:
-            found[key] = Lens(result, tuple(laws))
+    found = {key: Lens(result) for key, result in group.items() if "spread" in result.measured}
     if not found:
-        raise PluginError("no sampler keeps a trace of its particles (trace: [t, ...])")
+        raise PluginError(
+            "no sampler's trace has been measured: add {type: finite_sample_lens} to the metrics "
+            "and trace: [t, ...] to a sampler"
+        )
     return found
 
 
 def window_of(lens: Lens) -> Window:
     """An interval of x that holds the exact law at all levels, in one dimension."""
-    spread = [(float(law.exact.mean()[0]), float(law.exact.std()[0])) for law in lens.laws]
-    return min(m - 3.2 * s for m, s in spread), max(m + 3.2 * s for m, s in spread)
+    mean, spread = lens["lens_mean_exact"], lens["spread_exact"]
+    return float((mean - 3.2 * spread).min()), float((mean + 3.2 * spread).max())
 
 
 # -- heat maps of p(x_t | y) -----------------------------------------------------------------------
@@ -70,19 +83,17 @@ def window_of(lens: Lens) -> Window:
 
 def particle_density(lens: Lens, window: Window, bins: int) -> np.ndarray:
     """Histograms of the particles, (bins, times)."""
-    columns = [
-        style.histogram(law.particles[:, 0].cpu().numpy(), window, bins)[0] for law in lens.laws
-    ]
-    return np.stack(columns, 1)
+    return np.stack([style.histogram(z[:, 0], window, bins)[0] for z in lens.particles], 1)
 
 
 def exact_density(lens: Lens, window: Window, bins: int) -> np.ndarray | None:
     """The exact law in the same bins; None if the reference cannot be integrated."""
-    if ask(lens.laws[0].exact.posterior, CanIntegrate) is None:
+    if "lens_cdf_exact" not in lens:
         return None
-    edges = torch.linspace(*window, bins + 1, dtype=lens.laws[0].particles.dtype)
-    cdf = [law.exact.cdf(edges.to(law.particles.device)).cpu().numpy() for law in lens.laws]
-    return np.diff(np.stack(cdf, 1), axis=0) / (edges[1] - edges[0]).item()
+    edges = np.linspace(*window, bins + 1)
+    grids, cdfs = lens["lens_grid"].values, lens["lens_cdf_exact"].values
+    cdf = [np.interp(edges, grid, values, 0.0, 1.0) for grid, values in zip(grids, cdfs)]
+    return np.diff(np.stack(cdf, 1), axis=0) / (edges[1] - edges[0])
 
 
 def heat_map(ax: Axes, t: np.ndarray, density: np.ndarray, window: Window, top: float) -> Any:
@@ -111,11 +122,12 @@ def _over_time(ax: Axes, ylabel: str) -> None:
 def spread_curves(ax: Axes, group: Mapping[str, Lens], looks: Mapping[str, style.Look]) -> None:
     """Spread of x_t given y."""
     first = next(iter(group.values()))
-    exact = [law.exact_spread for law in first.laws]
-    ax.plot(first.t, exact, color=style.BLACK, linewidth=3, alpha=0.35, label="exact")
+    ax.plot(
+        first.t, first["spread_exact"], color=style.BLACK, linewidth=3, alpha=0.35, label="exact"
+    )
     for key, lens in group.items():
-        spread = [law.spread for law in lens.laws]
-        ax.plot(lens.t, spread, label=style.sampler_label(key), **looks[key]._asdict())
+        label = style.sampler_label(key)
+        ax.plot(lens.t, lens["spread"], label=label, **looks[key]._asdict())
     _over_time(ax, "spread of $x_t$")
     ax.set_ylim(0, None)
 
@@ -123,12 +135,12 @@ def spread_curves(ax: Axes, group: Mapping[str, Lens], looks: Mapping[str, style
 def mean_curves(ax: Axes, group: Mapping[str, Lens], looks: Mapping[str, style.Look]) -> None:
     """Mean of x_t given y in one dimension, its distance from the exact one otherwise."""
     first = next(iter(group.values()))
-    line = first.result.problem.dimension == 1
+    line = "lens_mean" in first
     if line:
-        exact = [float(law.exact.mean()[0]) for law in first.laws]
+        exact = first["lens_mean_exact"]
         ax.plot(first.t, exact, color=style.BLACK, linewidth=3, alpha=0.35, label="exact")
     for key, lens in group.items():
-        values = [float(law.mean[0]) if line else law.bias for law in lens.laws]
+        values = lens["lens_mean" if line else "bias"]
         ax.plot(lens.t, values, label=style.sampler_label(key), **looks[key]._asdict())
     _over_time(ax, "mean of $x_t$" if line else "rms error of the mean of $x_t$")
 
@@ -137,13 +149,13 @@ def error_curves(ax: Axes, group: Mapping[str, Lens], looks: Mapping[str, style.
     """Distance to the exact law of x_t against t: the error if the run stops there."""
     first = next(iter(group.values()))
     ax.fill_between(
-        first.t, first.distances[:, 1], color=style.LIGHT, label="exact draws (floor)", linewidth=0
+        first.t, first["w1_null"], color=style.LIGHT, label="exact draws (floor)", linewidth=0
     )
     for key, lens in group.items():
         label = style.sampler_label(key)
-        ax.plot(lens.t, lens.distances[:, 0], label=label, **looks[key]._asdict())
+        ax.plot(lens.t, lens["w1"], label=label, **looks[key]._asdict())
     ax.set_yscale("log")
-    lowest = min(lens.distances.min() for lens in group.values())
+    lowest = min(float(lens[name].min()) for lens in group.values() for name in ("w1", "w1_null"))
     ax.set_ylim(0.7 * lowest, None)
     name = "$W_1$" if first.result.problem.dimension == 1 else "sliced $W_1$"
     _over_time(ax, f"{name} to the exact law of $x_t$")
@@ -159,13 +171,13 @@ def mass_bars(
 
     Returns whether there was anything to draw.
     """
-    drawn = {r.key: r.metrics for r in results if "hallucinated_mass" in r.metrics}
+    drawn = {r.key: r.measured for r in results if "hallucinated_mass" in r.measured}
     if not drawn:
         return False
-    count = sum(name.startswith("mass_exact_") for name in next(iter(drawn.values())))
+    count = next(iter(drawn.values()))["mass_exact"].size
     if count == 1:
         return False
-    if 0 < count <= most:
+    if count <= most:
         _component_bars(ax, drawn, looks, count)
     else:
         _wrong_bars(ax, drawn, looks)
@@ -173,36 +185,30 @@ def mass_bars(
 
 
 def _component_bars(
-    ax: Axes,
-    drawn: Mapping[str, Mapping[str, float]],
-    looks: Mapping[str, style.Look],
-    count: int,
+    ax: Axes, drawn: Mapping[str, Measured], looks: Mapping[str, style.Look], count: int
 ) -> None:
     width = 0.84 / len(drawn)
-    for i, (key, metrics) in enumerate(drawn.items()):
+    for i, (key, measured) in enumerate(drawn.items()):
         x = np.arange(count) - 0.42 + (i + 0.5) * width
-        heights = [metrics[f"mass_{j}"] for j in range(count)]
-        ax.bar(x, heights, width, label=style.sampler_label(key), **_filled(looks[key]))
-    exact = next(iter(drawn.values()))
-    for j in range(count):
-        _exact_line(ax, j, exact[f"mass_exact_{j}"])
+        label = style.sampler_label(key)
+        ax.bar(x, measured["mass"].values, width, label=label, **_filled(looks[key]))
+    for j, mass in enumerate(next(iter(drawn.values()))["mass_exact"].values):
+        _exact_line(ax, j, float(mass))
     ax.set_xticks(range(count), [f"{j}" for j in range(count)])
     ax.set_xlabel("component of the prior")
     ax.set_ylabel("mass (line: exact)")
     ax.set_ylim(0, 1.04)
 
 
-def _wrong_bars(
-    ax: Axes, drawn: Mapping[str, Mapping[str, float]], looks: Mapping[str, style.Look]
-) -> None:
+def _wrong_bars(ax: Axes, drawn: Mapping[str, Measured], looks: Mapping[str, style.Look]) -> None:
     names = {"hallucinated_mass": "on wrong atoms", "off_atom_mass": "near no atom"}
-    present = [name for name in names if any(name in metrics for metrics in drawn.values())]
+    present = [name for name in names if any(name in measured for measured in drawn.values())]
     width = 0.84 / len(drawn)
-    for i, (key, metrics) in enumerate(drawn.items()):
+    for i, (key, measured) in enumerate(drawn.items()):
         x = np.arange(len(present)) - 0.42 + (i + 0.5) * width
-        heights = [metrics.get(name, 0.0) for name in present]
+        heights = [float(measured.get(name, 0.0)) for name in present]
         ax.bar(x, heights, width, label=style.sampler_label(key), **_filled(looks[key]))
-    exact = next(iter(drawn.values())).get("hallucinated_mass_exact", 0.0)
+    exact = float(next(iter(drawn.values()))["hallucinated_mass_exact"])
     levels = {"hallucinated_mass": exact, "off_atom_mass": 0.0}
     for j, name in enumerate(present):
         _exact_line(ax, j, levels[name])

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt
 
 from mempost.core.capabilities import HasMarginals, Marginal, ask
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import densities, style
 
@@ -39,7 +39,7 @@ class Marginals(Figure):
     bins: int = Field(40, ge=2)
     panels: int = Field(6, ge=1, description="points of the sweep at most, evenly thinned")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         looks = style.looks(results)
         mixtures = [r for r in results if ask(r.posterior, HasMarginals) is not None]
         reference = self.reference or (mixtures[0].key if mixtures else None)
@@ -51,7 +51,8 @@ class Marginals(Figure):
         for number, group in enumerate(groups):
             if reference in group:
                 stem = style.stem("marginals", str(number) if len(groups) > 1 else "")
-                yield stem, self._figure(group, reference, chosen, looks)
+                drawn = self._figure(group, reference, chosen, looks)
+                yield Picture(stem, drawn, self.summary(), self.summary())
 
     def _figure(
         self,

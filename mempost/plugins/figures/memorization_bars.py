@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
+from mempost.core.measured import bounds
 from mempost.core.result import Result
 from mempost.plugins.figures import style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
 
 NAMES = {
     "nn_rate": "ratio rule",
@@ -42,9 +40,9 @@ class MemorizationBars(Figure):
     rates: tuple[str, ...] = Field(("nn_rate", "nn_third_rate"), min_length=1)
     points: int = Field(12, ge=1, description="groups at most, evenly thinned over the sweep")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         groups = style.thinned(style.by_point(results), self.points)
-        rates = [name for name in self.rates if any(name in r.metrics for r in results)]
+        rates = [name for name in self.rates if any(name in r.measured for r in results)]
         if not rates:
             raise PluginError(
                 f"memorization_bars draws {', '.join(self.rates)} of the metric nearest_neighbour, "
@@ -66,7 +64,7 @@ class MemorizationBars(Figure):
         axes[-1, 0].set_xticks(range(len(groups)), titles)
         axes[-1, 0].set_xlim(-0.6, len(groups) - 0.4)
         style.legend_above(figure, axes)
-        yield "memorization_bars", figure
+        yield Picture("memorization_bars", figure, self.summary(), self.summary())
 
 
 def _bars(
@@ -88,9 +86,7 @@ def _bars(
 
 
 def _bar(result: Result, name: str) -> Bar | None:
-    if name not in result.metrics:
-        return None
-    return Bar(*(result.metrics[name + suffix] for suffix in ("", "_low", "_high")))
+    return Bar(*bounds(result.measured[name])) if name in result.measured else None
 
 
 def _draw(ax: Any, x: float, width: float, bar: Bar, label: str, fill: dict[str, Any]) -> None:

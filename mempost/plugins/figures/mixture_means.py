@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mempost.core.capabilities import HasComponents, HasTangents, ask, require
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style, waves
 from mempost.plugins.wave_models import WaveModels
@@ -39,14 +39,15 @@ class MixtureMeans(Figure):
     components: int = Field(2, ge=1, le=4, description="shown, the heaviest ones")
     rows: int = Field(6, ge=1, description="at most, evenly thinned over the sweep")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         chosen = [r for r in results if ask(r.posterior, HasTangents) is not None]
         if not chosen:
             raise PluginError("mixture_means draws samplers such as exact_lgm, there is none here")
         for key in dict.fromkeys(result.key for result in chosen):
             groups = style.by_point([result for result in chosen if result.key == key])
             thinned = style.thinned(groups, self.rows)
-            yield style.stem("mixture_means", key), self._figure([group[key] for group in thinned])
+            figure = self._figure([group[key] for group in thinned])
+            yield Picture(style.stem("mixture_means", key), figure, self.summary(), self.summary())
 
     def _figure(self, results: list[Result]) -> Canvas:
         rows = [self._row(result) for result in results]

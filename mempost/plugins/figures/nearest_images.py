@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style
 from mempost.plugins.metrics.moments import posterior_moments
@@ -45,14 +45,15 @@ class NearestImages(Figure):
     k: int = Field(50, ge=2, description="neighbours in r, at most N")
     rows: int = Field(8, ge=1, description="at most, evenly thinned over the sweep")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         shape = results[0].problem.prior.shape
         if len(shape) != 2:
             raise PluginError(f"nearest_images draws images (height, width), found shape {shape}")
         for key in dict.fromkeys(result.key for result in results):
             groups = style.by_point([result for result in results if result.key == key])
             chosen = [group[key] for group in style.thinned(groups, self.rows)]
-            yield style.stem("nearest_images", key), self._figure(chosen)
+            figure = self._figure(chosen)
+            yield Picture(style.stem("nearest_images", key), figure, self.summary(), self.summary())
 
     def _figure(self, results: list[Result]) -> Canvas:
         rows = [self._row(result) for result in results]

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.bibliography import SAILYNOJA_2022_GRAPHICAL
 from mempost.plugins.figures import style
@@ -39,7 +39,7 @@ class RankECDF(Figure):
     every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")
     confidence: float = Field(0.95, gt=0, lt=1, description="of the band, for a line as a whole")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         drawn = False
         for number, group in enumerate(groups := style.by_point(results)):
             rows = {key: self.quantities.of(result, self.every) for key, result in group.items()}
@@ -47,7 +47,8 @@ class RankECDF(Figure):
             if kept:
                 drawn = True
                 name = "rank_ecdf" if len(groups) == 1 else f"rank_ecdf_{number}"
-                yield name, self._figure(kept, next(iter(group.values())))
+                figure = self._figure(kept, next(iter(group.values())))
+                yield Picture(name, figure, self.summary(), self.summary())
         if not drawn:
             raise PluginError("rank_ecdf draws calibration runs; add calibration: {truths: 1000}")
 

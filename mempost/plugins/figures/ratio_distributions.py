@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style
 from mempost.plugins.metrics.coordinates import CoordinateSystem, in_coordinates
@@ -19,7 +19,6 @@ from mempost.plugins.metrics.thinning import thin_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
 
 
 class RatioDistributions(Figure):
@@ -36,7 +35,7 @@ class RatioDistributions(Figure):
     controls: int = Field(2000, ge=1, description="control queries at most, evenly thinned")
     points: int = Field(6, ge=1, description="panels at most, evenly thinned over the sweep")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         usable = [r for r in results if r.data is not None and len(r.data.train) > 2]
         if not usable:
             raise PluginError("ratio_distributions takes three training examples or more")
@@ -57,7 +56,9 @@ class RatioDistributions(Figure):
             ax.set_xlabel(r"$r = d_1\,/\,\overline{d}_{2..k}$")
         style.legend_above(figure, axes)
         suffix = "" if self.coordinates == "raw" else self.coordinates
-        yield style.stem("ratio_distributions", suffix), figure
+        yield Picture(
+            style.stem("ratio_distributions", suffix), figure, self.summary(), self.summary()
+        )
 
     def _panel(self, ax: Axes, group: dict[str, Result], looks: dict[str, style.Look]) -> None:
         first = next(iter(group.values()))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import Field, NonNegativeInt
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
+from mempost.core.measured import bounds
 from mempost.core.result import Result
 from mempost.plugins.figures import densities, style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
 
 SHORT = {
     "sliced_wasserstein": "$SW_1$",
@@ -43,7 +41,7 @@ class SamplerHistograms(Figure):
     metric: str = "sliced_wasserstein"
     panels: int = Field(4, ge=1, description="columns at most, evenly thinned over the sweep")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         d = results[0].problem.dimension
         coordinates = range(min(d, 2)) if self.coordinates is None else self.coordinates
         if max(coordinates) >= d:
@@ -76,7 +74,8 @@ class SamplerHistograms(Figure):
             for ax in axes[-1]:
                 ax.set_xlabel(style.state_label(results[0], i))
             style.legend_above(figure, axes)
-            yield "sampler_histograms" if d == 1 else f"sampler_histograms_x{i + 1}", figure
+            name = "sampler_histograms" if d == 1 else f"sampler_histograms_x{i + 1}"
+            yield Picture(name, figure, self.summary(), self.summary())
 
     def _panel(
         self,
@@ -105,7 +104,7 @@ class SamplerHistograms(Figure):
             ax.plot(x, density, color=style.BLACK, linewidth=1, label="exact density")
         points = densities.training_points(result)[:, i].cpu().numpy()
         style.training_ticks(ax, points)
-        if self.metric in result.metrics:
+        if self.metric in result.measured:
             name = SHORT.get(self.metric, self.metric.replace("_", " "))
-            text = f"{name} = {result.metrics[self.metric]:.2g}"
+            text = f"{name} = {bounds(result.measured[self.metric])[0]:.2g}"
             ax.text(1, 1, text, transform=ax.transAxes, ha="right", va="top", fontsize="small")

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style, waves
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
 
 
 class Sensitivity(Figure):
@@ -26,7 +22,7 @@ class Sensitivity(Figure):
     source: int | None = Field(None, ge=0, description="index; the middle one if not given")
     receiver: int | None = Field(None, ge=0, description="index; the middle one if not given")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         operator, m = waves.physics(results[0], "sensitivity")
         pair = (
             _index("source", self.source, len(operator.sources)),
@@ -44,7 +40,7 @@ class Sensitivity(Figure):
             figure.colorbar(
                 shown, ax=ax, label=r"$\partial$ Re $d$ / $\partial m$ per km$^2$", shrink=0.85
             )
-        yield "sensitivity", figure
+        yield Picture("sensitivity", figure, self.summary(), self.summary())
 
 
 def _index(name: str, given: int | None, count: int) -> int:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style, waves
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
 
 
 class ShotData(Figure):
     """Observed data by source and receiver: real part, and misfit of the truth in noise units."""
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         problem = results[0].problem
         operator, m = waves.physics(results[0], "shot_data")
         observed = problem.y.reshape(operator.range_shape(operator.shape))
@@ -46,4 +42,4 @@ class ShotData(Figure):
                 figure.colorbar(shown, ax=ax, label=label)
         for ax in axes[-1]:
             ax.set_xlabel("receiver")
-        yield "shot_data", figure
+        yield Picture("shot_data", figure, self.summary(), self.summary())

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt
 
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style
 from mempost.plugins.metrics import diagnostics
@@ -31,7 +31,7 @@ class Trace(Figure):
     lags: int = Field(50, ge=1, description="shown at most")
     points: int = Field(4, ge=1, description="figures at most, evenly thinned over the sweep")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         if self.coordinate >= (d := results[0].problem.dimension):
             raise PluginError(f"trace: coordinate is {self.coordinate}; allowed are 0 to {d - 1}")
         looks = style.looks(results)
@@ -41,7 +41,8 @@ class Trace(Figure):
         groups = style.thinned(style.by_point(moving), self.points)
         for number, group in enumerate(groups):
             name = "trace" if len(groups) == 1 else f"trace_{number}"
-            yield name, self._figure(list(group.values()), looks)
+            figure = self._figure(list(group.values()), looks)
+            yield Picture(name, figure, self.summary(), self.summary())
 
     def _figure(self, results: list[Result], looks: dict[str, style.Look]) -> Canvas:
         figure = style.canvas(8.0, 1.9 * len(results) + 0.6)

@@ -10,13 +10,12 @@ from pydantic import Field
 
 from mempost.core.capabilities import HasHistory, TrainingHistory, ask
 from mempost.core.errors import PluginError
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
 
 
 class Curve(NamedTuple):
@@ -41,7 +40,7 @@ class TrainingCurves(Figure):
     )
     runs: int = Field(12, ge=1, description="training runs at most, evenly thinned")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         curves = _curves(results)
         if not curves:
             raise PluginError("training_curves draws learned priors, and this study has none")
@@ -59,7 +58,7 @@ class TrainingCurves(Figure):
             yscale="log",
         )
         style.legend_above(figure, axes)
-        yield "training_curves", figure
+        yield Picture("training_curves", figure, self.summary(), self.summary())
 
     def _draw(self, axes: Sequence[Axes], curve: Curve) -> None:
         loss, rate, error = axes

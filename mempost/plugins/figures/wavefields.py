@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
-from mempost.core.figure import Figure
+from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style, waves
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
 
 
 class Wavefields(Figure):
@@ -21,7 +17,7 @@ class Wavefields(Figure):
 
     sources: int = Field(3, ge=1, description="sources shown, evenly thinned")
 
-    def draw(self, results: Sequence[Result]) -> Iterator[tuple[str, Canvas]]:
+    def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         operator, m = waves.physics(results[0], "wavefields")
         count = min(self.sources, len(operator.sources))
         chosen = np.unique(np.linspace(0, len(operator.sources) - 1, count).round().astype(int))
@@ -38,4 +34,4 @@ class Wavefields(Figure):
                 ax.set_title(f"source {k + 1}, {frequency:g} Hz", fontsize="medium")
                 ax.label_outer()
             figure.colorbar(shown, ax=list(line), label="Re u", shrink=0.85)
-        yield "wavefields", figure
+        yield Picture("wavefields", figure, self.summary(), self.summary())

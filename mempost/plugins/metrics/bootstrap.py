@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mempost.core.measured import Variable, interval
 from mempost.core.streams import Stream
 
 STEP = 1
@@ -43,15 +44,14 @@ def percentile_interval(
 
 
 def mean_with_interval(
-    name: str,
     values: Float[Tensor, "chains draws"],
     confidence: float,
     resamples: int,
     stream: Stream,
-) -> dict[str, float]:
-    """Columns ``name``, ``name_low`` and ``name_high``: a mean over draws and its interval."""
+) -> Variable:
+    """A mean over draws and its interval, for `Measured`."""
     flat = values.double().flatten().cpu()
     chains, draws = values.shape
     counts = resampling_counts(chains, draws, resamples, stream)
     low, high = percentile_interval(counts @ flat / len(flat), confidence)
-    return {name: float(flat.mean()), f"{name}_low": float(low), f"{name}_high": float(high)}
+    return interval(flat.mean(), low, high)

@@ -23,6 +23,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.errors import PluginError
+from mempost.core.measured import Measured, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.bibliography import LOPEZPAZ_2017_REVISITING
@@ -51,13 +52,13 @@ class ClassifierTwoSampleTest(Metric):
     draws: int = Field(1000, ge=20, description="draws of each kind at most, evenly thinned")
     classifier: Literal["network", "quadratic"] = "network"
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         if result.samples.truths is not None:
-            return {}
+            return Measured()
         x = result.problem.prior.coordinates.to_raw(thin(result.samples, self.draws).flat).double()
         y = self._exact_draws(result, len(x))
         if y is None:
-            return {}
+            return Measured()
         n = min(len(x), len(y)) // 2
         stream = result.streams.at(tile=STREAM, step=bootstrap.STEP)
         x, y = (z.cpu()[stream.permutation(len(z))] for z in (x, y))
@@ -70,13 +71,14 @@ class ClassifierTwoSampleTest(Metric):
         accuracy = sum(accuracies) / 2
         error = math.sqrt(accuracy * (1 - accuracy) / (2 * n))
         z = 2 * (accuracy - 0.5) * math.sqrt(2 * n)
-        return {
-            "c2st": accuracy,
-            "c2st_low": accuracy - _Z_95 * error,
-            "c2st_high": min(1.0, accuracy + _Z_95 * error),
-            "c2st_null_high": 0.5 + _Z_90 / (2 * math.sqrt(2 * n)),
-            "c2st_p": 0.5 * math.erfc(z / math.sqrt(2)),
-        }
+        low, high = accuracy - _Z_95 * error, min(1.0, accuracy + _Z_95 * error)
+        return Measured(
+            {
+                "c2st": interval(accuracy, low, high),
+                "c2st_null_high": 0.5 + _Z_90 / (2 * math.sqrt(2 * n)),
+                "c2st_p": 0.5 * math.erfc(z / math.sqrt(2)),
+            }
+        )
 
     def _exact_draws(self, result: Result, n: int) -> Tensor | None:
         """At most n exact draws in raw coordinates; None where they are the result's own."""

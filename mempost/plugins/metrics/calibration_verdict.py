@@ -6,15 +6,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
+from mempost.core.measured import Array
 from mempost.core.result import Result
 
 _ERRORS = 4.0
 """Standard errors from which a shift or a width is named."""
 
 
-def by_point(results: Sequence[Result], column: str) -> Iterator[tuple[str, list[Result]]]:
-    """Results that have a column, point by point, and the point as the beginning of a sentence."""
-    measured = [result for result in results if column in result.metrics]
+def by_point(results: Sequence[Result], variable: str) -> Iterator[tuple[str, list[Result]]]:
+    """Results that have a variable, by point, and the point as the beginning of a sentence."""
+    measured = [result for result in results if variable in result.measured]
     for _, group in groupby(measured, key=lambda result: tuple(map(repr, result.point.items()))):
         found = list(group)
         point = found[0].point.items()
@@ -22,14 +23,15 @@ def by_point(results: Sequence[Result], column: str) -> Iterator[tuple[str, list
         yield (f"{where}: " if where else ""), found
 
 
-def words(columns: Mapping[str, float], significance: float) -> str:
-    """What the columns of ``sbc`` say of the draws."""
-    p, folded_p, n = (columns[f"sbc_{name}"] for name in ("p", "folded_p", "truths"))
+def words(measured: Mapping[str, Array], significance: float) -> str:
+    """What ``sbc`` has measured says of the draws."""
+    p, folded_p, n, shift, width = (
+        float(measured[f"sbc_{name}"]) for name in ("p", "folded_p", "truths", "shift", "width")
+    )
     shown = f"p = {number(p)} for ranks, {number(folded_p)} for folded ranks, {n:.0f} truths"
     if min(p, folded_p) >= significance:
         return f"is calibrated as far as this test sees ({shown})."
     found = []
-    shift, width = columns["sbc_shift"], columns["sbc_width"]
     if abs(shift) * math.sqrt(n) > _ERRORS and p < significance:
         found.append(f"shifted, truths lie {abs(shift):.2f} sd {'above' if shift > 0 else 'below'}")
     if abs(width - 1) * math.sqrt(2 * n) > _ERRORS and folded_p < significance:

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 
 from mempost.core.capabilities import HasBandwidth, ask
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.metrics.masses import centres, component_masses
@@ -38,11 +39,11 @@ class Collapse(Metric):
     )
     separation: bool = Field(True, description="predict; takes a Jacobian at every example")
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         masses, means = component_masses(result), centres(result.problem.prior)
         if masses is None or means is None or result.samples.truths is not None:
-            return {}
-        columns = {
+            return Measured()
+        found = {
             "effective_number": float(torch.special.entr(masses).sum().exp()),
             "best_mass": float(masses.max()),
         }
@@ -50,10 +51,10 @@ class Collapse(Metric):
             neighbours = nearest_distances(means, means, 2)[0][:, 1].median()
             drawn = nearest_distances(result.samples.flat, means, 1)[0].mean()
             if neighbours > 0:
-                columns["atom_distance"] = float(drawn / neighbours)
+                found["atom_distance"] = float(drawn / neighbours)
             if self.separation and result.problem.question is not None:
-                columns |= self._scales(result)
-        return columns
+                found |= self._scales(result)
+        return Measured(found)
 
     def _scales(self, result: Result) -> dict[str, float]:
         problem = result.problem
@@ -64,8 +65,8 @@ class Collapse(Metric):
         gaps = Gaps.of(linearisations_of(problem, keep), self.examples)
         noise = problem.noise
         per_component = noise.component_std / noise.std
-        found = {
+        scales = {
             "separation_bandwidth": gaps.bandwidth(noise.component_std),
             "separation_noise": gaps.noise(prior.bandwidth) / per_component,
         }
-        return {name: value for name, value in found.items() if math.isfinite(value)}
+        return {name: value for name, value in scales.items() if math.isfinite(value)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.metrics.masses import component_masses
@@ -17,10 +18,10 @@ class ComponentMass(Metric):
     examples.
     """
 
-    limit: int = Field(10, ge=1, description="components written, from the first")
+    limit: int = Field(10, ge=1, description="components in the table, from the first")
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         masses = component_masses(result)
         if masses is None:
-            return {}
-        return {f"mass_{i}": float(m) for i, m in enumerate(masses[: self.limit])}
+            return Measured()
+        return Measured({"mass": ("component", masses)}, columns={"component": range(self.limit)})

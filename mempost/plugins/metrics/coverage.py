@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from mempost.core.measured import BOUND, Measured, bounds
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.metrics import bootstrap, ranks
@@ -42,11 +44,11 @@ class Coverage(Metric):
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(1000, ge=10)
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         reached = interval_levels(result, self.every)
         draws = ranks.calibration_draws(result, self.every)
         if reached is None or draws is None:
-            return {}
+            return Measured()
         levels = reached.new_tensor(self.levels)
         covered = (reached[..., None] <= levels).double().mean(0)
         stream = result.streams.at(tile=ranks.RESAMPLING, step=ranks.STEP)
@@ -54,27 +56,26 @@ class Coverage(Metric):
         means = counts @ covered / len(covered)
         low, high = bootstrap.percentile_interval(means, self.confidence)
         scale = result.problem.prior.coordinates.scale.double().cpu().numpy()
-        columns: dict[str, float] = {}
-        for i, level in enumerate(self.levels):
-            name = f"coverage_{level:g}"
-            columns[name] = float(covered[:, i].mean())
-            columns[f"{name}_low"], columns[f"{name}_high"] = float(low[i]), float(high[i])
+        coverage = torch.stack([covered.mean(0), low, high], -1)
+        widths = []
+        for level in self.levels:
             ends = np.quantile(draws.values.numpy(), [(1 - level) / 2, (1 + level) / 2], axis=1)
-            columns[f"width_{level:g}"] = float(((ends[1] - ends[0]) * scale).mean())
-        return columns
+            widths.append(float(((ends[1] - ends[0]) * scale).mean()))
+        return Measured(
+            {"coverage": (("level", BOUND), coverage), "width": ("level", widths)},
+            {"level": self.levels},
+        )
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
         level = max(self.levels)
-        name = f"coverage_{level:g}"
+
+        def share(result: Result) -> str:
+            value, low, high = bounds(result.measured["coverage"].sel(level=level))
+            return f"{value:.1%} ({low:.1%} to {high:.1%}) of the truths of {result.key}"
+
         return [
-            f"{where}{level:.0%} intervals cover "
-            + ", ".join(
-                f"{result.metrics[name]:.1%} ({result.metrics[name + '_low']:.1%} to "
-                f"{result.metrics[name + '_high']:.1%}) of the truths of {result.key}"
-                for result in group
-            )
-            + "."
-            for where, group in by_point(results, name)
+            f"{where}{level:.0%} intervals cover {', '.join(map(share, group))}."
+            for where, group in by_point(results, "coverage")
         ]
 
 

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from mempost.core.measured import Measured, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.core.streams import Stream
@@ -52,9 +53,9 @@ class DistanceToExact(Metric):
         Returns the square of the distance where ``cls.squared`` is true.
         """
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         if result.samples.truths is not None:  # draws for many data sets, none of them compared
-            return {}
+            return Measured()
         samples = thin(result.samples, self.draws)
         chains, draws = samples.values.shape[:2]
         exact, more = self._exact_draws(result, len(samples))
@@ -66,7 +67,7 @@ class DistanceToExact(Metric):
         streams = [result.streams.at(tile=k, step=bootstrap.STEP) for k in range(4)]
         statistic = self.statistic(y, streams[3])
         if statistic is None:
-            return {}
+            return Measured()
 
         z = torch.cat([x, y])
         u = bootstrap.resampling_counts(chains, draws, r, streams[0]) / n
@@ -80,9 +81,18 @@ class DistanceToExact(Metric):
             [_signs(m, len(more))[0, streams[2].permutation(len(pool))] for _ in range(r)]
         )
         null = self._root(statistic(pool, splits.to(pool)))
-        columns = {"": self._root(value), "_low": self._root(low), "_high": self._root(high)}
-        columns |= {"_null": null.mean(), "_null_high": torch.quantile(null, 0.95)}
-        return {self.column + suffix: float(number) for suffix, number in columns.items()}
+        return Measured(
+            {
+                self.name: interval(*map(self._root, (value, low, high))),
+                f"{self.name}_null": null.mean(),
+                f"{self.name}_null_high": torch.quantile(null, 0.95),
+            }
+        )
+
+    @property
+    def name(self) -> str:
+        """What the variables begin with."""
+        return self.column
 
     def _root(self, value: Tensor) -> Tensor:
         value = value.clamp(min=0)

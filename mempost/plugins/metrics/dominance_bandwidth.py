@@ -11,9 +11,12 @@ in x. A prior bandwidth well below it lets single training examples dominate the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import ClassVar
 
-from mempost.core.metric import Metric
-from mempost.core.result import Result
+from mempost.core.measured import Measured
+from mempost.core.metric import Metric, Subject
+from mempost.core.result import PointResults
 from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 
 
@@ -27,13 +30,19 @@ class DominanceBandwidth(Metric):
     publications = (SIAHKOOHI_2026_MEMORIZATION,)
     needs_question = True
 
-    def evaluate(self, result: Result) -> dict[str, float]:
-        if result.data is None or result.problem.dimension != 1:
-            return {}
-        x = result.data.train.flatten(1)
+    subject: ClassVar[Subject] = "point"
+
+    def needs(self, samplers: Sequence[str]) -> tuple[str, ...]:
+        """No sampler: it is the problem that is measured."""
+        return ()
+
+    def evaluate(self, point: PointResults) -> Measured:
+        if point.data is None or point.problem.dimension != 1:
+            return Measured()
+        x = point.data.train.flatten(1)
         spacing = float(x.max() - x.min()) / max(1, len(x) - 1)
-        _, jacobian = result.problem.linearise(x)  # F' in units of the noise
+        _, jacobian = point.problem.linearise(x)  # F' in units of the noise
         slope = float(jacobian.flatten(1).norm(dim=1).mean())
         if spacing == 0 or slope == 0:
-            return {}
-        return {"dominance_bandwidth": math.sqrt(spacing / slope)}
+            return Measured()
+        return Measured({"dominance_bandwidth": math.sqrt(spacing / slope)})

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.bibliography import HILL_1973_DIVERSITY
@@ -25,9 +26,9 @@ class EffectiveModes(Metric):
 
     publications = (HILL_1973_DIVERSITY,)
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         masses = component_masses(result)
         if masses is None:
-            return {}
+            return Measured()
         entropy = torch.special.entr(masses).sum()
-        return {"effective_modes": float(entropy.exp()), "max_mass": float(masses.max())}
+        return Measured({"effective_modes": entropy.exp(), "max_mass": masses.max()})

@@ -29,6 +29,7 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from mempost.core.errors import PluginError
+from mempost.core.measured import BOUND, Array, Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.core.streams import Stream
@@ -41,6 +42,8 @@ from mempost.plugins.wave_models import WaveModels
 
 Quantity = Literal["misfit", "memorized", "velocity_rmse"]
 
+PARTS: Mapping[str, tuple[int, int]] = {"total": (0, 2), "prior": (0, 1), "sampler": (1, 2)}
+"""Of learned, counterpart and exact, the two that a part compares."""
 UNITS: Mapping[str, str] = {"misfit": "", "memorized": "", "velocity_rmse": " km/s"}
 
 
@@ -80,30 +83,31 @@ class ErrorDecomposition(Metric):
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(1000, ge=10)
 
-    @property
-    def compares_with(self) -> tuple[str, ...]:
-        """Keys of the samplers that the results are compared with."""
+    def needs(self, samplers: Sequence[str]) -> tuple[str, ...]:
+        """The exact posterior, and both samplers of every pair."""
         return (self.reference, *(key for pair in self.counterparts for key in pair))
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         counterparts = dict(self.counterparts)
         if result.key not in counterparts or result.samples.truths is not None:
-            return {}
+            return Measured()
         counterpart = result.sibling(counterparts[result.key])
         learned, paired = _pairs(result, counterpart, self.draws)
         exact = result.sibling(self.reference)
         drawn = thin_rows(exact.samples.flat, self.draws)
         triple = (result, learned), (counterpart, paired), (exact, drawn)
-        columns: dict[str, float] = {}
+        variables: dict[str, Variable] = {}
         for quantity in self.quantities:
             found = [self._values(quantity, where, x) for where, x in triple]
             values = [v for v in found if v is not None]
             if len(values) == len(triple):
                 stream = result.streams.at(tile=0, step=bootstrap.STEP)
                 parts = self._telescope(values, stream)
-                columns |= {f"{quantity}_error_{name}": value for name, value in parts.items()}
+                variables[f"{quantity}_error"] = (("part", BOUND), parts)
         raw = [where.problem.prior.coordinates.to_raw(x).double() for where, x in triple]
-        return columns | self._distances(raw, result.streams.at(tile=1, step=bootstrap.STEP))
+        apart = self._distances(raw, result.streams.at(tile=1, step=bootstrap.STEP))
+        variables |= {"distance": ("part", apart), "distance_bound": apart[1] + apart[2]}
+        return Measured(variables, {"part": list(PARTS)})
 
     def _values(
         self, quantity: Quantity, result: Result, x: Float[Tensor, "n d"]
@@ -124,47 +128,42 @@ class ErrorDecomposition(Metric):
         rule = NearestNeighbour(k=self.k, threshold=self.threshold)
         return rule.measure(found)["rate"].double().cpu()
 
-    def _telescope(self, values: Sequence[Float[Tensor, " n"]], stream: Stream) -> dict[str, float]:
-        """Parts of the error of a mean, and intervals; values of learned, counterpart, exact."""
+    def _telescope(
+        self, values: Sequence[Float[Tensor, " n"]], stream: Stream
+    ) -> list[list[float]]:
+        """Parts of the error of a mean, each with its interval, (parts, 3)."""
         learned, counterpart, exact = values
         n, m = len(learned), len(exact)
         pairs = bootstrap.resampling_counts(1, n, self.resamples, stream) / n
         others = bootstrap.resampling_counts(1, m, self.resamples, stream) / m
         means = learned.mean(), counterpart.mean(), exact.mean()
         replicates = pairs @ learned, pairs @ counterpart, others @ exact
-        columns: dict[str, float] = {}
-        for name, (i, j) in {"total": (0, 2), "prior": (0, 1), "sampler": (1, 2)}.items():
+        parts = []
+        for i, j in PARTS.values():
             low, high = bootstrap.percentile_interval(
                 replicates[i] - replicates[j], self.confidence
             )
-            columns[name] = float(means[i] - means[j])
-            columns |= {f"{name}_low": float(low), f"{name}_high": float(high)}
-        return columns
+            parts.append([float(means[i] - means[j]), float(low), float(high)])
+        return parts
 
-    def _distances(self, draws: Sequence[Float[Tensor, "n d"]], stream: Stream) -> dict[str, float]:
-        """Distances between draws of learned, counterpart and exact."""
-        learned, counterpart, exact = draws
-        along = distances.directions(learned.shape[1], self.directions, stream).to(learned.device)
+    def _distances(self, draws: Sequence[Float[Tensor, "n d"]], stream: Stream) -> list[float]:
+        """Distances between draws of learned, counterpart and exact, by part."""
+        dimension, device = draws[0].shape[1], draws[0].device
+        along = distances.directions(dimension, self.directions, stream).to(device)
 
         def between(a: Tensor, b: Tensor) -> float:
             w = torch.cat([a.new_full((len(a),), 1 / len(a)), b.new_full((len(b),), -1 / len(b))])
             return float(distances.sliced_wasserstein(torch.cat([a, b]), w[None], along)[0])
 
-        prior, sampler = between(learned, counterpart), between(counterpart, exact)
-        return {
-            "distance_total": between(learned, exact),
-            "distance_prior": prior,
-            "distance_sampler": sampler,
-            "distance_bound": prior + sampler,
-        }
+        return [between(draws[i], draws[j]) for i, j in PARTS.values()]
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
         said = []
         for result in results:
             parts = [
-                _sentence(quantity, result.metrics)
+                _sentence(quantity, result.measured[f"{quantity}_error"])
                 for quantity in self.quantities
-                if f"{quantity}_error_total" in result.metrics
+                if f"{quantity}_error" in result.measured
             ]
             if parts:
                 where = ", ".join(f"{p.rpartition('.')[2]} = {v}" for p, v in result.point.items())
@@ -172,10 +171,8 @@ class ErrorDecomposition(Metric):
         return said
 
 
-def _sentence(quantity: str, columns: Mapping[str, float]) -> str:
-    total, prior, sampler = (
-        columns[f"{quantity}_error_{part}"] for part in ("total", "prior", "sampler")
-    )
+def _sentence(quantity: str, errors: Array) -> str:
+    total, prior, sampler = (float(errors.sel(part=part, bound="value")) for part in PARTS)
     unit = UNITS[quantity]
     return (
         f"{quantity.replace('_', ' ')} off by {total:+.3g}{unit} from the exact posterior's, "

@@ -14,41 +14,45 @@ finite-sample lens".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from pydantic import Field
 
-from mempost.core.capabilities import HasComponents, ask
+from mempost.core.capabilities import CanIntegrate, HasComponents, ask
+from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.bibliography import BURNS_2026_LENS
 from mempost.plugins.metrics.lens_verdict import Thresholds, sentence
 from mempost.plugins.metrics.masses import component_masses
 from mempost.plugins.metrics.pairwise import nearest_distances
-from mempost.plugins.metrics.particle_law import particle_laws
+from mempost.plugins.metrics.particle_law import ParticleLaw, particle_laws
+
+GRID = 301
+"""Points of the exact distribution function that is kept for pictures."""
 
 
 class FiniteSampleLens(Metric):
     """Spread, bias and distance of z_t given y against the exact law, and masses on wrong modes.
 
-    Columns for every time t in ``times`` that the sampler traces: ``spread_<t>``,
-    ``spread_exact_<t>``, ``bias_<t>``, ``w1_<t>``, ``w1_null_<t>``. At the end: ``mass_i`` and
-    ``mass_exact_i``, ``hallucinated_mass`` and ``hallucinated_mass_exact``, ``off_atom_mass``. Any
-    sampler that ends with draws gets the latter. The reference must have a posterior in closed
-    form.
+    Along the axis ``level``, the times t that the sampler traces: ``spread``, ``spread_exact``,
+    ``bias``, ``w1``, ``w1_null``; the table has the columns ``spread_<t>``, ... of those in
+    ``times``. At the end: ``mass_i`` and ``mass_exact_i``, ``hallucinated_mass`` and
+    ``hallucinated_mass_exact``, ``off_atom_mass``. Any sampler that ends with draws gets the
+    latter. The reference must have a posterior in closed form.
     """
 
     publications = (BURNS_2026_LENS,)
 
     reference: str = "exact"
     times: tuple[float, ...] | None = Field(
-        None, description="times to write columns for; null: all that the sampler traces"
+        None, description="times in the table; null: all that the sampler traces"
     )
     threshold: float = Field(
         1e-3, gt=0, lt=1, description="exact mass under which a component counts as wrong"
     )
-    limit: int = Field(10, ge=0, description="components written, from the first")
+    limit: int = Field(10, ge=0, description="components in the table, from the first")
     draws: int = Field(4000, ge=2, description="particles in sliced distances, at most")
     directions: int = Field(64, ge=1, description="of sliced distances")
     agreement: float = Field(
@@ -56,30 +60,43 @@ class FiniteSampleLens(Metric):
     )
     mild: float = Field(0.15, gt=0, description="error of spread that the verdict calls mild")
 
-    def evaluate(self, result: Result) -> dict[str, float]:
-        columns: dict[str, float] = {}
-        for law in particle_laws(result, self.reference, self.times):
-            w1, null = law.distances(result.streams, self.draws, self.directions)
-            columns |= {
-                f"spread_{law.t:g}": law.spread,
-                f"spread_exact_{law.t:g}": law.exact_spread,
-                f"bias_{law.t:g}": law.bias,
-                f"w1_{law.t:g}": w1,
-                f"w1_null_{law.t:g}": null,
+    def evaluate(self, result: Result) -> Measured:
+        laws = sorted(particle_laws(result, self.reference), key=lambda law: -law.t)
+        along: dict[str, Variable] = {}
+        if laws:
+            distances = [law.distances(result.streams, self.draws, self.directions) for law in laws]
+            w1, null = zip(*distances, strict=True)
+            found = {
+                "spread": [law.spread for law in laws],
+                "spread_exact": [law.exact_spread for law in laws],
+                "bias": [law.bias for law in laws],
+                "w1": w1,
+                "w1_null": null,
             }
-        return columns | self._masses(result) | _off_atom(result)
+            along = {name: ("level", list(values)) for name, values in found.items()}
+        drawn = _pictured(laws) if laws and result.problem.dimension == 1 else {}
+        listed: dict[str, Collection[float]] = {"component": range(self.limit)}
+        if self.times is not None:
+            listed["level"] = self.times
+        return Measured(
+            along | drawn | self._masses(result) | _off_atom(result),
+            {"level": [law.t for law in laws]},
+            columns=listed,
+            unlisted=drawn,
+        )
 
-    def _masses(self, result: Result) -> dict[str, float]:
+    def _masses(self, result: Result) -> dict[str, Variable]:
         masses = component_masses(result)
         exact = component_masses(result.sibling(self.reference))
         if masses is None or exact is None:
             return {}
-        columns = {f"mass_{i}": float(m) for i, m in enumerate(masses[: self.limit])}
-        columns |= {f"mass_exact_{i}": float(m) for i, m in enumerate(exact[: self.limit])}
         wrong = exact < self.threshold
-        columns["hallucinated_mass"] = float(masses[wrong].sum())
-        columns["hallucinated_mass_exact"] = float(exact[wrong].sum())
-        return columns
+        return {
+            "mass": ("component", masses),
+            "mass_exact": ("component", exact),
+            "hallucinated_mass": masses[wrong].sum(),
+            "hallucinated_mass_exact": exact[wrong].sum(),
+        }
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
         thresholds = Thresholds(self.agreement, self.mild, self.threshold)
@@ -87,11 +104,30 @@ class FiniteSampleLens(Metric):
         return [line for line in said if line is not None]
 
 
-def _off_atom(result: Result) -> dict[str, float]:
+def _pictured(laws: Sequence[ParticleLaw]) -> dict[str, Variable]:
+    """In one dimension: both means, and the exact distribution function on a grid at every level.
+
+    It is not there where the reference can only draw.
+    """
+    found: dict[str, Variable] = {
+        "lens_mean": ("level", [float(law.mean[0]) for law in laws]),
+        "lens_mean_exact": ("level", [float(law.exact.mean()[0]) for law in laws]),
+    }
+    if ask(laws[0].exact.posterior, CanIntegrate) is None:
+        return found
+    grids = [torch.linspace(*law.window, GRID).to(law.particles) for law in laws]
+    cdf = torch.stack([law.exact.cdf(grid) for law, grid in zip(laws, grids)])
+    return found | {
+        "lens_grid": (("level", "grid"), torch.stack(grids)),
+        "lens_cdf_exact": (("level", "grid"), cdf),
+    }
+
+
+def _off_atom(result: Result) -> dict[str, Variable]:
     prior = ask(result.problem.prior, HasComponents)
     if prior is None or len(prior.means) < 2:
         return {}
     if bool((prior.component_variances(torch.zeros(1, dtype=torch.long)) > 0).any()):
         return {}
     distances, _ = nearest_distances(result.samples.flat, prior.means, 2)
-    return {"off_atom_mass": float((distances[:, 0] > distances[:, 1] / 3).double().mean())}
+    return {"off_atom_mass": (distances[:, 0] > distances[:, 1] / 3).double().mean()}

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from mempost.core.capabilities import HasEvidence, ask
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.bibliography import VEHTARI_2024_PARETO, ZHANG_2009_EFFICIENT
@@ -39,25 +40,25 @@ class ImportanceDiagnostics(Metric):
 
     publications = (VEHTARI_2024_PARETO, ZHANG_2009_EFFICIENT)
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         if (exact := ask(result.posterior, HasEvidence)) is not None:
-            return {"log_evidence": float(exact.log_evidence)}
+            return Measured({"log_evidence": float(exact.log_evidence)})
         if result.samples.truths is not None:  # of a calibration run, every chain has other data
-            return {}
+            return Measured()
         stats = result.samples.stats
         if "proposal_log_weight" in stats:
             return _of_weights(stats["proposal_log_weight"].flatten())
         if {"log_evidence", "population", "origin"} <= stats.keys():
             return _of_populations(stats)
-        return {}
+        return Measured()
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
         return [said for result in results if (said := _sentence(result)) is not None]
 
 
-def _of_weights(log_weights: Tensor) -> dict[str, float]:
+def _of_weights(log_weights: Tensor) -> Measured:
     value, error = log_mean(log_weights)
-    columns = {
+    found = {
         "ess_share": effective_sample_size(log_weights) / len(log_weights),
         "largest_weight": float(log_weights.double().softmax(0).max()),
         "pareto_k": pareto_shape(log_weights),
@@ -65,36 +66,40 @@ def _of_weights(log_weights: Tensor) -> dict[str, float]:
         "log_evidence": value,
         "log_evidence_se": error,
     }
-    return {name: value for name, value in columns.items() if not math.isnan(value)}
+    return Measured({name: value for name, value in found.items() if not math.isnan(value)})
 
 
-def _of_populations(stats: dict[str, Tensor]) -> dict[str, float]:
+def _of_populations(stats: dict[str, Tensor]) -> Measured:
     population = stats["population"].flatten()
     last = [torch.nonzero(population == j)[-1, 0] for j in population.unique()]
     value, error = log_mean(stats["log_evidence"].flatten()[torch.stack(last)])
     pairs = torch.stack([population, stats["origin"].flatten()], -1).unique(dim=0)
-    columns = {
+    found = {
         "log_evidence": value,
         "log_evidence_se": error,
         "surviving_share": len(pairs) / len(population),
     }
-    return {name: value for name, value in columns.items() if not math.isnan(value)}
+    return Measured({name: value for name, value in found.items() if not math.isnan(value)})
 
 
 def _sentence(result: Result) -> str | None:
     """What the weights say of one run."""
-    columns = result.metrics
-    if "ess_share" not in columns:
+    found = {
+        name: float(result.measured[name])
+        for name in ("ess_share", "pareto_k", "proposal_kl")
+        if name in result.measured
+    }
+    if "ess_share" not in found:
         return None
     where = ", ".join(f"{path.rpartition('.')[2]} = {v}" for path, v in result.point.items())
     size = len(result.samples)
-    count, k = columns["ess_share"] * size, columns.get("pareto_k")
-    shown = f"the draws of {result.key} are worth {columns['ess_share']:.1%} of their number"
+    count, k = found["ess_share"] * size, found.get("pareto_k")
+    shown = f"the draws of {result.key} are worth {found['ess_share']:.1%} of their number"
     limit = dependable_shape(size)
     if count < 20:
         judged = (
             f"that is {count:.0f}: its proposal misses the posterior, by "
-            f"{columns['proposal_kl']:.1f} nats or more"
+            f"{found['proposal_kl']:.1f} nats or more"
         )
     elif k is not None and k > limit:
         judged = f"and their tail is heavy (k = {k:.2f}, above {limit:.2f}): not to be relied on"

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from mempost.core.capabilities import HasComponents, HasTangents, ask, require
 from mempost.core.errors import MempostError
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.problem import InverseProblem
 from mempost.core.result import Result
@@ -50,10 +51,10 @@ class Linearisation(Metric):
         1.0, gt=0, description="nats; linearisation fails where the departure is larger"
     )
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         posterior, problem = ask(result.posterior, HasTangents), result.problem
         if posterior is None or problem.operator.is_linear:
-            return {}
+            return Measured()
         most = min(self.components, len(posterior.weights))
         weights, index = posterior.weights.topk(most)
         weights = weights / weights.sum()
@@ -61,39 +62,41 @@ class Linearisation(Metric):
         stream = result.streams.at()
         drawn = tangents.departure(tangents.posterior_draws(self.draws, stream))
         prior = tangents.departure(tangents.prior_draws(self.draws, stream))
-        columns = {
+        found = {
             "linearisation_residual": float(weights @ drawn.residual),
             "linearisation_residual_prior": float(weights @ prior.residual),
             "linearisation_error": float(weights @ drawn.error),
             "misfit_ratio": tangents.misfit_ratio(),
         }
         if not torch.equal(posterior.points, tangents.prior.means):
-            columns["unconverged_mass"] = float(posterior.weights[~posterior.converged].sum())
-        return columns
+            found["unconverged_mass"] = float(posterior.weights[~posterior.converged].sum())
+        return Measured(found)
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
         return [
             sentence(result, self.tolerance)
             for result in results
-            if "linearisation_residual" in result.metrics
+            if "linearisation_residual" in result.measured
         ]
 
 
 def sentence(result: Result, tolerance: float) -> str:
-    """What the columns say of one result."""
-    columns = result.metrics
+    """What was measured says of one result."""
+    measured = result.measured
     where = ", ".join(f"{p.rpartition('.')[2]} = {v}" for p, v in result.point.items())
     start = f"{where + ': ' if where else ''}linearisation"
-    actual, claimed = columns["linearisation_residual"], columns["linearisation_residual_prior"]
+    actual = float(measured["linearisation_residual"])
+    claimed = float(measured["linearisation_residual_prior"])
     found = (
         f"F departs from its tangent by {_nats(actual)} over the posterior and by "
         f"{_nats(claimed)} over the prior of the heaviest components"
     )
-    ratio = columns.get("misfit_ratio", math.nan)
+    ratio = float(measured["misfit_ratio"])
     if math.isfinite(ratio):
         found += f", and the misfit falls by {ratio:.3g} of what it promises"
-    if columns.get("unconverged_mass", 0.0) > 0.01:
-        found += f"; {columns['unconverged_mass']:.0%} of the mass is where the search did not end"
+    unconverged = float(measured.get("unconverged_mass", 0.0))
+    if unconverged > 0.01:
+        found += f"; {unconverged:.0%} of the mass is where the search did not end"
     if not actual <= tolerance:
         return f"{start} fails for {result.key}: {found} ({tolerance:g} is allowed)."
     if not claimed <= tolerance:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.bibliography import VEHTARI_2021_RANK
@@ -21,11 +22,11 @@ class MCMCDiagnostics(Metric):
 
     publications = (VEHTARI_2021_RANK,)
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         samples = result.samples
-        columns: dict[str, float] = {}
         if samples.truths is not None:
-            return columns
+            return Measured()
+        found: dict[str, float] = {}
         if samples.values.shape[0] > 1 and samples.values.shape[1] >= 4:
             coordinates = samples.values.cpu().unbind(-1)
             worst = {
@@ -36,7 +37,7 @@ class MCMCDiagnostics(Metric):
             for name, (extreme, diagnostic) in worst.items():
                 values = [v for v in map(diagnostic, coordinates) if not math.isnan(v)]
                 if values:
-                    columns[name] = extreme(values)
+                    found[name] = extreme(values)
         if "acceptance" in samples.stats:
-            columns["acceptance"] = float(samples.stats["acceptance"].double().mean())
-        return columns
+            found["acceptance"] = float(samples.stats["acceptance"].double().mean())
+        return Measured(found)

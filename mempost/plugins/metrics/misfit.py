@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.metrics import bootstrap
@@ -32,20 +33,19 @@ class Misfit(Metric):
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(1000, ge=10)
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         if result.samples.truths is not None:
-            return {}
+            return Measured()
         problem, samples = result.problem, thin(result.samples, self.draws)
         values = chi_squared(problem, samples.flat)
-        columns = bootstrap.mean_with_interval(
-            "misfit",
+        misfit = bootstrap.mean_with_interval(
             values.reshape(samples.values.shape[:2]),
             self.confidence,
             self.resamples,
             result.streams.at(tile=0, step=bootstrap.STEP),
         )
         mean, _ = posterior_moments(result, "prior")
-        columns["misfit_of_mean"] = float(chi_squared(problem, mean[None])[0])
+        found = {"misfit": misfit, "misfit_of_mean": chi_squared(problem, mean[None])[0]}
         if result.truth is not None:
-            columns["misfit_of_truth"] = float(chi_squared(problem, result.truth[None])[0])
-        return columns
+            found["misfit_of_truth"] = chi_squared(problem, result.truth[None])[0]
+        return Measured(found)

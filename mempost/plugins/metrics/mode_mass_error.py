@@ -13,6 +13,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from mempost.core.measured import Measured, Variable, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.metrics import bootstrap
@@ -31,14 +32,14 @@ class ModeMassError(Metric):
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(200, ge=10)
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         reference, prior = result.sibling(self.reference), result.problem.prior
         exact, masses = component_masses(reference), component_masses(result)
         if exact is None or masses is None:
-            return {}
-        columns = {"mode_mass_error": float(_misplaced(masses[None], exact)[0])}
+            return Measured()
+        error = _misplaced(masses[None], exact)[0]
         if result.posterior is not None:
-            return columns
+            return Measured({"mode_mass_error": error})
 
         x = result.samples.flat
         chains, draws = result.samples.values.shape[:2]
@@ -51,16 +52,16 @@ class ModeMassError(Metric):
             return memberships.mean(0), counts.to(memberships) @ memberships / len(z)
 
         errors = _misplaced(means(x, chains, draws, tile=0)[1], exact)
-        centred = errors - errors.mean() + columns["mode_mass_error"]
+        centred = errors - errors.mean() + error
         low, high = bootstrap.percentile_interval(centred.clamp(0, 1), self.confidence)
-        columns |= {"mode_mass_error_low": float(low), "mode_mass_error_high": float(high)}
+        found: dict[str, Variable] = {"mode_mass_error": interval(error, low, high)}
         if reference.posterior is not None:
             drawn = reference.posterior.sample(len(x), result.streams)
             mean, resampled = means(drawn, 1, len(x), tile=1)
             null = _misplaced(resampled, mean)
-            columns["mode_mass_error_null"] = float(null.mean())
-            columns["mode_mass_error_null_high"] = float(torch.quantile(null, 0.95))
-        return columns
+            found["mode_mass_error_null"] = null.mean()
+            found["mode_mass_error_null_high"] = torch.quantile(null, 0.95)
+        return Measured(found)
 
 
 def _misplaced(

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.metrics.coordinates import CoordinateSystem
@@ -17,15 +18,15 @@ class Moments(Metric):
     In closed form where the sampler has a posterior, else from its draws (``std_i`` needs two).
     """
 
-    limit: int = Field(8, ge=1, description="coordinates written, from the first")
+    limit: int = Field(8, ge=1, description="coordinates in the table, from the first")
     coordinates: CoordinateSystem = "raw"
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         mean, std = posterior_moments(result, self.coordinates)
-        columns = {f"mean_{i}": float(m) for i, m in enumerate(mean[: self.limit])}
+        found = {"mean": ("coordinate", mean)}
         if std is not None:
-            columns |= {f"std_{i}": float(s) for i, s in enumerate(std[: self.limit])}
-        return columns
+            found["std"] = ("coordinate", std)
+        return Measured(found, columns={"coordinate": range(self.limit)})
 
 
 def posterior_moments(

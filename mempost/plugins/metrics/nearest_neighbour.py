@@ -24,6 +24,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from mempost.core.measured import Measured, Variable, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.bibliography import (
@@ -45,7 +46,9 @@ class NearestNeighbour(Metric):
     (the samples), ``_held_out`` or ``_leave_one_out``, and by ``_low`` and ``_high`` for its
     bootstrap interval; rates also as ``_excess``, samples minus held-out, and ``_corrected``, the
     excess over 1 minus held-out (left out where the held-out rate is 1). ``nn_distinct`` counts the
-    different nearest examples of the draws under the ratio rule. In the prior's coordinates columns
+    different nearest examples of the draws under the ratio rule. For pictures the ratio of every
+    draw, held-out and left-out example, and nearest example and distance of every draw, are kept
+    beside them. In the prior's coordinates columns
     begin with ``nn_prior_``, so that the metric can stand in a spec twice. Ratios need two training
     examples to compare with.
     """
@@ -60,9 +63,9 @@ class NearestNeighbour(Metric):
 
     publications = (YOON_2023_DIFFUSION, GU_2025_MEMORIZATION, COHEN_1960_COEFFICIENT)
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         if result.data is None:
-            return {}
+            return Measured()
         train = in_coordinates(result.data.train.flatten(1), self.coordinates, result)
         held_out = in_coordinates(result.data.held_out.flatten(1), self.coordinates, result)
         held_out, left_out = thin_rows(held_out, self.controls), thin_rows(train, self.controls)
@@ -71,37 +74,45 @@ class NearestNeighbour(Metric):
 
         distances, neighbours = nearest_distances(x, train, min(self.k, len(train)))
         measured = self.measure(distances)
-        sets = [("", measured, chains, draws)]
+        sets = [("", "draw", measured, chains, draws)]
         if len(held_out) > 0:
-            found = self.measure(nearest(held_out, train, self.k))
-            sets.append(("_held_out", found, 1, len(held_out)))
+            controls = self.measure(nearest(held_out, train, self.k))
+            sets.append(("_held_out", "held_out", controls, 1, len(held_out)))
         if len(train) > 1:
-            found = self.measure(nearest(left_out, train, self.k + 1)[:, 1:])
-            sets.append(("_leave_one_out", found, 1, len(left_out)))
+            controls = self.measure(nearest(left_out, train, self.k + 1)[:, 1:])
+            sets.append(("_leave_one_out", "left_out", controls, 1, len(left_out)))
 
-        columns: dict[str, float] = {}
+        means: dict[str, float] = {}
         replicates: dict[str, Tensor] = {}
-        for tile, (suffix, values, groups, size) in enumerate(sets):
+        for tile, (suffix, _, values, groups, size) in enumerate(sets):
             stream = result.streams.at(tile=tile, step=bootstrap.STEP)
             counts = bootstrap.resampling_counts(groups, size, self.resamples, stream)
             for name, value in values.items():
-                columns[name + suffix] = float(value.mean())
+                means[name + suffix] = float(value.mean())
                 replicates[name + suffix] = counts @ value.cpu() / len(value)
             if "ratio_mean" in values:
                 ratio = values["ratio_mean"].cpu()
-                columns[f"ratio_median{suffix}"] = float(ratio.median())
+                means[f"ratio_median{suffix}"] = float(ratio.median())
                 replicates[f"ratio_median{suffix}"] = _medians(ratio, counts)
-        for name in [name for name in columns if name.endswith("rate")]:
-            if f"{name}_held_out" in columns:
-                _against_null(name, columns, replicates)
-        with_intervals: dict[str, float] = {}
-        for name, mean in columns.items():
+        for name in ("rate", "third_rate", "tolerance_rate"):
+            if name in means and f"{name}_held_out" in means:
+                _against_null(name, means, replicates)
+        found: dict[str, Variable] = {}
+        for name, mean in means.items():
             low, high = bootstrap.percentile_interval(replicates[name], self.confidence)
-            with_intervals |= {name: mean, f"{name}_low": float(low), f"{name}_high": float(high)}
+            found[name] = interval(mean, low, high)
         if "rate" in measured:
             memorized = neighbours[measured["rate"] > 0, 0]
-            with_intervals["distinct"] = float(len(memorized.unique()))
-        return {f"{self.prefix}_{name}": value for name, value in with_intervals.items()}
+            found["distinct"] = len(memorized.unique())
+        drawn: dict[str, Variable] = {"nearest": ("draw", neighbours[:, 0])}
+        drawn |= {"distance": ("draw", distances[:, 0]), "threshold": self.threshold}
+        for suffix, axis, values, *_ in sets:
+            if "ratio_mean" in values:
+                drawn[f"ratio{suffix}"] = (axis, values["ratio_mean"])
+        return Measured(
+            {f"{self.prefix}_{name}": value for name, value in (found | drawn).items()},
+            unlisted=[f"{self.prefix}_{name}" for name in drawn],
+        )
 
     @property
     def prefix(self) -> str:
@@ -129,14 +140,14 @@ def nearest(
     return nearest_distances(queries, points, min(k, len(points)))[0]
 
 
-def _against_null(name: str, columns: dict[str, float], replicates: dict[str, Tensor]) -> None:
+def _against_null(name: str, means: dict[str, float], replicates: dict[str, Tensor]) -> None:
     """Add excess over the held-out rate, and the rate corrected for it where that has a meaning."""
-    rate, null = columns[name], columns[f"{name}_held_out"]
+    rate, null = means[name], means[f"{name}_held_out"]
     excess = replicates[name] - replicates[f"{name}_held_out"]
-    columns[f"{name}_excess"], replicates[f"{name}_excess"] = rate - null, excess
+    means[f"{name}_excess"], replicates[f"{name}_excess"] = rate - null, excess
     room = 1 - replicates[f"{name}_held_out"]
     if null < 1:  # replicates of a rate near 1 may reach it
-        columns[f"{name}_corrected"] = (rate - null) / (1 - null)
+        means[f"{name}_corrected"] = (rate - null) / (1 - null)
         replicates[f"{name}_corrected"] = excess[room > 0] / room[room > 0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.metrics import calibration_curve
@@ -16,14 +17,14 @@ class PixelCalibration(Metric):
     ``_slope``. Left out without spread or truth. One truth says nothing about coverage.
     """
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         places = {
             "pixel": calibration_curve.of_velocity(result),
             "coefficient": calibration_curve.of_coefficients(result),
         }
-        columns: dict[str, float] = {}
+        measured: dict[str, float] = {}
         for name, found in places.items():
             if found is not None and found.has_spread:
-                columns[f"{name}_calibration_ratio"] = found.ratio
-                columns[f"{name}_calibration_slope"] = found.slope
-        return columns
+                measured[f"{name}_calibration_ratio"] = found.ratio
+                measured[f"{name}_calibration_slope"] = found.slope
+        return Measured(measured)

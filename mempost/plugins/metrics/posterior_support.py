@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 
 from mempost.core.capabilities import HasAtoms, ask
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 
@@ -28,35 +29,35 @@ class PosteriorSupport(Metric):
 
     share: float = Field(0.999, gt=0, lt=1, description="of the mass")
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         posterior = ask(result.posterior, HasAtoms)
         if posterior is None:
-            return {}
+            return Measured()
         log_weights = posterior.log_weights.double().sort(descending=True).values
         held = log_weights.exp().cumsum(0)
         short = held < self.share * held[-1]
-        columns = {
+        found = {
             "support_size": float(short.sum()) + 1,
             "support_of": float(len(held)),
             "support_largest": float(log_weights[0].exp()),
         }
         if len(held) > 1 and bool(torch.isfinite(log_weights[1])):
-            columns["support_gap"] = float(log_weights[0] - log_weights[1])
-        return columns
+            found["support_gap"] = float(log_weights[0] - log_weights[1])
+        return Measured(found)
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
-        return [self._sentence(result) for result in results if "support_size" in result.metrics]
+        return [self._sentence(result) for result in results if "support_size" in result.measured]
 
     def _sentence(self, result: Result) -> str:
-        columns = result.metrics
-        size, n = int(columns["support_size"]), int(columns["support_of"])
+        found = result.measured
+        size, n = int(found["support_size"]), int(found["support_of"])
         where = ", ".join(f"{p.rpartition('.')[2]} = {v}" for p, v in result.point.items())
         held = "holds" if size == 1 else "hold"
         said = (
             f"{where + ': ' if where else ''}{result.key}: {size} of {n} training examples {held} "
             f"{self.share:.1%} of the posterior mass"
         )
-        gap = columns.get("support_gap", math.inf)
+        gap = float(found.get("support_gap", math.inf))
         if size == 1 and math.isfinite(gap):
             said += f"; the second is {gap:,.0f} nats behind"
         return said + "."

@@ -30,6 +30,7 @@ from collections.abc import Sequence
 import torch
 from pydantic import Field
 
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.bibliography import MODRAK_2023_SIMULATION, TALTS_2018_VALIDATING
@@ -55,26 +56,28 @@ class SimulationBasedCalibration(Metric):
         1e-4, gt=0, lt=1, description="p below which the verdict calls draws miscalibrated"
     )
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         ranks = self.quantities.of(result, self.every)
         if ranks is None:
-            return {}
+            return Measured()
         q, n = ranks.u.shape
         p = anderson_darling(ranks.u)[1]
         folded_p = anderson_darling(folded(ranks.u))[1]
         k = ranks.coordinates
         w = torch.special.ndtri(ranks.u[:k].clamp(1e-300, 1 - 1e-16))
-        return {
-            "sbc_p": min(1.0, q * float(p.min())),
-            "sbc_folded_p": min(1.0, q * float(folded_p.min())),
-            "sbc_shift": float(w[p[:k].argmin()].mean()),
-            "sbc_width": float(1 / w[folded_p[:k].argmin()].std()),
-            "sbc_truths": float(n),
-        }
+        return Measured(
+            {
+                "sbc_p": min(1.0, q * float(p.min())),
+                "sbc_folded_p": min(1.0, q * float(folded_p.min())),
+                "sbc_shift": w[p[:k].argmin()].mean(),
+                "sbc_width": 1 / w[folded_p[:k].argmin()].std(),
+                "sbc_truths": float(n),
+            }
+        )
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
         return [
-            f"{where}{result.key} {words(result.metrics, self.significance)}"
+            f"{where}{result.key} {words(result.measured, self.significance)}"
             for where, group in by_point(results, "sbc_p")
             for result in group
         ]

@@ -20,13 +20,14 @@ posterior estimators for general inference".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float
 from pydantic import Field
 from scipy.stats import kstest
 from torch import Tensor
 
+from mempost.core.measured import Array, Measured, bounds, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.bibliography import LEMOS_2023_SAMPLING
@@ -52,35 +53,32 @@ class TARP(Metric):
         1e-4, gt=0, lt=1, description="p below which the verdict calls draws miscalibrated"
     )
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         u = credibilities(result, self.every)
         if u is None:
-            return {}
+            return Measured()
         terms = 0.625 - u.clamp(min=0.5)
         stream = result.streams.at(tile=ranks.RESAMPLING, step=ranks.STEP)
         counts = bootstrap.resampling_counts(1, len(u), self.resamples, stream)
         low, high = bootstrap.percentile_interval(counts @ terms / len(u), self.confidence)
-        return {
-            "tarp_atc": float(terms.mean()),
-            "tarp_atc_low": float(low),
-            "tarp_atc_high": float(high),
-            "tarp_p": float(kstest(u.numpy(), "uniform", method="exact").pvalue),
-        }
+        p = float(kstest(u.numpy(), "uniform", method="exact").pvalue)
+        return Measured({"tarp_atc": interval(terms.mean(), low, high), "tarp_p": p})
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
         return [
             f"{where}by TARP, "
-            + "; ".join(f"{result.key} {self._words(result.metrics)}" for result in group)
+            + "; ".join(f"{result.key} {self._words(result.measured)}" for result in group)
             + "."
             for where, group in by_point(results, "tarp_p")
         ]
 
-    def _words(self, columns: dict[str, float]) -> str:
-        atc, p = columns["tarp_atc"], columns["tarp_p"]
+    def _words(self, measured: Mapping[str, Array]) -> str:
+        atc, low, high = bounds(measured["tarp_atc"])
+        p = float(measured["tarp_p"])
         shown = f"ATC {atc:+.3f}, p = {number(p)}"
         if p >= self.significance:
             return f"covers as it should ({shown})"
-        if columns["tarp_atc_low"] <= 0 <= columns["tarp_atc_high"]:
+        if low <= 0 <= high:
             return f"covers wrongly, without being too wide or too narrow ({shown})"
         wrong = "too wide" if atc > 0 else "too narrow, or biased"
         return f"is {wrong} ({shown})"

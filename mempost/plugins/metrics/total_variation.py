@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.capabilities import CanIntegrate, HasDensity, ask
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.posterior import Posterior
 from mempost.core.result import Result
@@ -28,13 +29,13 @@ class TotalVariation(Metric):
 
     reference: str = "exact"
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         p = result.sibling(self.reference).posterior
         q = result.posterior
         if p is None or q is None:
-            return {}
+            return Measured()
         value = total_variation(p, q) if result.key != self.reference else 0.0
-        return {} if value is None else {f"tv_to_{self.reference}": value}
+        return Measured() if value is None else Measured({f"tv_to_{self.reference}": value})
 
 
 def total_variation(p: Posterior, q: Posterior) -> float | None:

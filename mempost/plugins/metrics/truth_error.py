@@ -11,6 +11,7 @@ above 1 is overconfident. One truth tells little: repeat over many.
 
 from __future__ import annotations
 
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.metrics.coordinates import CoordinateSystem, in_coordinates
@@ -26,17 +27,17 @@ class TruthError(Metric):
 
     coordinates: CoordinateSystem = "raw"
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         if result.truth is None:
-            return {}
+            return Measured()
         truth = in_coordinates(result.truth[None], self.coordinates, result)[0]
         draws = in_coordinates(result.samples.flat, self.coordinates, result)
         mean, std = posterior_moments(result, self.coordinates)
         error = mean - truth
-        columns = {
+        found = {
             "rmse_mean": float(error.square().mean().sqrt()),
             "rmse_samples": float((draws - truth).square().mean(1).sqrt().mean()),
         }
         if std is not None and bool((std > 0).all()):
-            columns["z_rms"] = float((error / std).square().mean().sqrt())
-        return columns
+            found["z_rms"] = float((error / std).square().mean().sqrt())
+        return Measured(found)

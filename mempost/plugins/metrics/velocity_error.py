@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from mempost.core.measured import Measured, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.metrics import bootstrap
@@ -29,24 +30,22 @@ class VelocityError(Metric):
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(1000, ge=10)
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         models = WaveModels.of(result.problem)
         if models is None or result.truth is None:
-            return {}
+            return Measured()
         true = models.velocity(result.truth[None])
         errors = (models.velocity(result.samples.flat) - true).double().flatten(1)
         products = (errors @ errors.T / errors.shape[1]).cpu()
         single = products.diagonal().clamp(min=0).sqrt()
         chains, draws = result.samples.values.shape[:2]
         stream = result.streams.at(tile=0, step=bootstrap.STEP)
-        columns = bootstrap.mean_with_interval(
-            "velocity_rmse_samples",
+        samples = bootstrap.mean_with_interval(
             single.reshape(chains, draws),
             self.confidence,
             self.resamples,
             stream,
         )
-        columns["velocity_rmse_best"] = float(single.min())
         stream = result.streams.at(tile=1, step=bootstrap.STEP)
         counts = bootstrap.resampling_counts(chains, draws, self.resamples, stream)
         share = counts / len(single)
@@ -54,8 +53,10 @@ class VelocityError(Metric):
         value = products.mean().clamp(min=0).sqrt()
         centred = (replicates - (replicates.mean() - value)).clamp(min=0)
         low, high = bootstrap.percentile_interval(centred, self.confidence)
-        return columns | {
-            "velocity_rmse_mean": float(value),
-            "velocity_rmse_mean_low": float(low),
-            "velocity_rmse_mean_high": float(high),
-        }
+        return Measured(
+            {
+                "velocity_rmse_samples": samples,
+                "velocity_rmse_best": single.min(),
+                "velocity_rmse_mean": interval(value, low, high),
+            }
+        )

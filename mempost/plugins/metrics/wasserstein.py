@@ -22,6 +22,7 @@ from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from mempost.core.measured import Measured
 from mempost.core.result import Result
 from mempost.core.streams import Stream
 from mempost.plugins.bibliography import VILLANI_2009_OPTIMAL
@@ -44,16 +45,19 @@ class Wasserstein(DistanceToExact):
     draws: int = Field(500, ge=2, description="draws compared at most; time grows as their cube")
     resamples: int = Field(50, ge=10, description="for the interval, and splits for the null")
 
-    def evaluate(self, result: Result) -> dict[str, float]:
+    def evaluate(self, result: Result) -> Measured:
         if result.samples.truths is not None:
-            return {}
-        name = f"{self.column}_{self.order}"
+            return Measured()
         reference = result.sibling(self.reference)
         most = self.draws
         if reference.posterior is None:
             most = min(most, len(reference.samples) // 2)
-        columns = DistanceToExact.evaluate(self.model_copy(update={"draws": most}), result)
-        return {key.replace(self.column, name, 1): value for key, value in columns.items()}
+        return DistanceToExact.evaluate(self.model_copy(update={"draws": most}), result)
+
+    @property
+    def name(self) -> str:
+        """``wasserstein_1`` or ``wasserstein_2``."""
+        return f"{self.column}_{self.order}"
 
     def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> Statistic:
         """W_p^p; weights are multiples of 1/m, those of one sign summing to one."""
