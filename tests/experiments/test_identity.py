@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import mempost
-from mempost import Metric, Samples, TiledSampler
+from mempost import Measured, Metric, Samples, TiledSampler
 from mempost.core.errors import SpecError
 from mempost.core.identity import digest, sha256_of
 from mempost.core.keeping import content_hash
@@ -56,13 +56,9 @@ class Difference(Metric):
 
     reference: str = "a"
 
-    @property
-    def compares_with(self):
-        return (self.reference,)
-
     def evaluate(self, result):
         other = result.sibling(self.reference).samples.flat
-        return {"difference": float(result.samples.flat.mean() - other.mean())}
+        return Measured({"difference": result.samples.flat.mean() - other.mean()})
 
 
 @pytest.fixture(autouse=True)

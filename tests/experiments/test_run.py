@@ -101,7 +101,7 @@ def test_an_interrupted_study_leaves_its_finished_runs_usable(mempost, spec, tmp
     many = [word for setting in slow for word in ("--set", setting)]  # the second run takes long
     going = mempost("run", spec, "--out", tmp_path / "out", *many, popen=True)
     deadline = time.monotonic() + 100
-    while len(list(tmp_path.glob("out/runs/*/metrics/*.json"))) < 1:
+    while len(list(tmp_path.glob("out/runs/*/metrics/*.safetensors"))) < 1:
         assert time.monotonic() < deadline and going.poll() is None
         time.sleep(0.01)
     going.send_signal(signal.SIGINT)

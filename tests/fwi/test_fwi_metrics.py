@@ -255,7 +255,7 @@ def test_parts_telescope_and_are_differences_of_means(waves):
         == SPLIT.evaluate(results["exact"]).columns
         == {}
     )
-    assert set(SPLIT.compares_with) == {"exact", "learned", "empirical"}
+    assert set(SPLIT.needs(())) == {"exact", "learned", "empirical"}
 
 
 def test_equal_draws_leave_the_prior_no_part(waves):
