@@ -15,6 +15,7 @@ import torch
 import yaml
 
 import mempost
+from mempost.core import capabilities
 from mempost.core.denoised import Denoised
 from mempost.core.registry import REGISTRIES
 from mempost.testing import check_plugin, operator_checks
@@ -149,6 +150,17 @@ def test_the_table_has_the_signatures(line, overridden):
             assert member is not None or name in cls.__annotations__ or name == "log_density", span
     inherited = mempost.FittedPrior.__abstractmethods__ if "those of" in overridden else set()
     assert cls.__abstractmethods__ <= named | inherited, cls
+
+
+def test_the_table_of_capabilities_is_complete():
+    documented = set()
+    for _, names, attributes, _ in rows("of"):
+        for name in spans(names):
+            documented.add(name)
+            for span in spans(attributes):
+                assert hasattr(vars(capabilities)[name], span.partition("(")[0]), (name, span)
+    known = {n for n, v in vars(capabilities).items() if getattr(v, "_is_runtime_protocol", False)}
+    assert documented == known
 
 
 def test_the_table_of_at_holds():
