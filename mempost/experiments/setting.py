@@ -25,6 +25,7 @@ from mempost.core.fields import PluginField
 from mempost.core.operator import ForwardOperator, compose
 from mempost.core.plugin import Recipe
 from mempost.core.prior import Prior
+from mempost.core.variants import ONE_OF
 
 Dtype = Literal["float32", "float64", "complex64", "complex128"]
 
@@ -109,9 +110,7 @@ class Calibration(Recipe):
     )
 
 
-Truth = Annotated[
-    Values | HeldOut | TrainAverage | PriorDraw | OtherData, Field(discriminator="type")
-]
+Truth = Annotated[Values | HeldOut | TrainAverage | PriorDraw | OtherData, ONE_OF]
 
 
 class Observation(Recipe):

@@ -13,6 +13,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from mempost.core.plugin import Recipe
 from mempost.core.streams import Streams
+from mempost.core.variants import ONE_OF
 
 
 class MaskPattern(Recipe, ABC):
@@ -89,5 +90,5 @@ class RandomPixels(MaskPattern):
         return hidden.reshape(shape)
 
 
-Pattern = Annotated[Box | Half | Subsample | RandomPixels, Field(discriminator="type")]
-"""A pattern in a spec: ``{type: box, size: 4}``."""
+Pattern = Annotated[Box | Half | Subsample | RandomPixels, ONE_OF]
+"""A pattern in a spec: ``half``, or ``{type: box, size: 4}``."""

@@ -9,17 +9,17 @@ Gaussian prior and a linear operator.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from jaxtyping import Float
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch import Tensor
 
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import Denoised, ReverseSampler, Step
 from mempost.core.streams import Stream
 from mempost.core.tags import Tag
-from mempost.core.variants import by_name
+from mempost.core.variants import ONE_OF
 from mempost.plugins.bibliography import (
     BURNS_2026_LENS,
     CHUNG_2023_DPS,
@@ -28,17 +28,7 @@ from mempost.plugins.bibliography import (
 from mempost.plugins.samplers.dps_rules import Gaussian, ResidualNorm
 from mempost.plugins.samplers.unit_gradient import UnitGradient
 
-Rule = Annotated[
-    Gaussian | ResidualNorm | UnitGradient,
-    Field(discriminator="type"),
-    BeforeValidator(
-        by_name,
-        json_schema_input_type=Literal["gaussian", "residual_norm", "unit_gradient"]
-        | Gaussian
-        | ResidualNorm
-        | UnitGradient,
-    ),
-]
+Rule = Annotated[Gaussian | ResidualNorm | UnitGradient, ONE_OF]
 
 
 class DPS(ReverseSampler):

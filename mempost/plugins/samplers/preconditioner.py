@@ -22,7 +22,7 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from mempost.core.arrays import FrozenArray, Matrix
@@ -33,7 +33,7 @@ from mempost.core.posterior import mixture_moments
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
-from mempost.core.variants import by_name
+from mempost.core.variants import ONE_OF
 
 
 class Preconditioner(Recipe):
@@ -113,16 +113,7 @@ class GaussNewton(Preconditioner):
 
 
 PreconditionerField = Annotated[
-    IdentityMatrix | GivenMatrix | PriorCovariance | GaussNewton,
-    Field(discriminator="type"),
-    BeforeValidator(
-        by_name,
-        json_schema_input_type=Literal["identity", "prior", "gauss_newton"]
-        | IdentityMatrix
-        | GivenMatrix
-        | PriorCovariance
-        | GaussNewton,
-    ),
+    IdentityMatrix | GivenMatrix | PriorCovariance | GaussNewton, ONE_OF
 ]
 """A preconditioner in a spec: ``gauss_newton`` or ``{type: matrix, values: [[2, 0], [0, 1]]}``."""
 

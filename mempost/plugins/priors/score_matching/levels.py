@@ -23,13 +23,13 @@ from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch import Tensor
 
 from mempost.core.plugin import Recipe
 from mempost.core.schedule import NoiseSchedule
 from mempost.core.streams import Stream
-from mempost.core.variants import by_name
+from mempost.core.variants import ONE_OF
 
 Interval = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 """Noise levels from the first to the second number."""
@@ -56,14 +56,7 @@ class LogNormalLevels(Recipe):
     std: float = Field(1.2, gt=0)
 
 
-Times = Annotated[
-    UniformTimes | LogNormalLevels,
-    Field(discriminator="type"),
-    BeforeValidator(
-        by_name,
-        json_schema_input_type=Literal["uniform", "log_normal"] | UniformTimes | LogNormalLevels,
-    ),
-]
+Times = Annotated[UniformTimes | LogNormalLevels, ONE_OF]
 """A distribution of levels in a spec: ``{type: log_normal, mean: -0.5}``."""
 
 

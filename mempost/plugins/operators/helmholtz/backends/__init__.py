@@ -9,24 +9,12 @@ Matrices are complex-symmetric. They arrive as bands on a grid (see `bands`).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field
-
-from mempost.core.variants import by_name
+from mempost.core.variants import ONE_OF
 from mempost.plugins.operators.helmholtz.backends.batched import Batched
 from mempost.plugins.operators.helmholtz.backends.pardiso import Pardiso
 from mempost.plugins.operators.helmholtz.backends.superlu import SuperLU
 
-Backend = Annotated[
-    SuperLU | Pardiso | Batched,
-    Field(discriminator="type"),
-    BeforeValidator(
-        by_name,
-        json_schema_input_type=Literal["superlu", "pardiso", "batched"]
-        | SuperLU
-        | Pardiso
-        | Batched,
-    ),
-]
+Backend = Annotated[SuperLU | Pardiso | Batched, ONE_OF]
 """A backend in a spec: ``superlu``, ``pardiso``, or ``{type: batched, refinement: 0}``."""
