@@ -1,24 +1,33 @@
 """The denoiser at a state: one call, and products with its Jacobian from the same call.
 
-For z = a x + s e the denoiser D(z) = E[x | z] has the Jacobian J = dD/dz = (a/s^2) Cov[x | z].
-Guided samplers need D(z), J^T v and Cov[x | z] v together; here they share one evaluation of the
-denoiser, and every product costs one backward pass.
+For z = a x + s e the denoiser D(z) = E[x | z] has the Jacobian J = dD/dz, and
+
+    score          grad log p(z) = (a D(z) - z) / s^2                          (Tweedie)
+    covariance     Cov[x | z] = (s^2 / a) J^T                     (second order Tweedie)
+
+`FittedPrior.at` gives this object. By default the products come from automatic differentiation, one
+backward pass each; a prior that knows them in closed form returns a subclass of `Denoised`.
+
+References: Robbins 1956; Efron 2011, "Tweedie's formula and selection bias".
 """
 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.autodiff import Product, value_and_pullback
 from mempost.core.noise import NoiseLevel
-from mempost.core.prior import FittedPrior
+
+if TYPE_CHECKING:
+    from mempost.core.prior import FittedPrior
 
 
 class Denoised:
-    """D(z) and its derivatives at one noise level.
+    """D(z) and its derivatives, each row at its noise level; the first that is used makes the call.
 
     Attributes:
         prior: the prior whose denoiser is asked.
@@ -38,7 +47,7 @@ class Denoised:
 
     @property
     def mean(self) -> Float[Tensor, "batch d"]:
-        """D(z) = E[x | z]; the first use is the one denoiser call."""
+        """D(z) = E[x | z]."""
         return self._evaluated[0]
 
     def vjp(self, v: Float[Tensor, "batch d"]) -> Float[Tensor, "batch d"]:
@@ -46,5 +55,10 @@ class Denoised:
         return self._evaluated[1](v)
 
     def covariance_product(self, v: Float[Tensor, "batch d"]) -> Float[Tensor, "batch d"]:
-        """Cov[x | z] v = (s^2/a) J^T v."""
+        """Cov[x | z] v, without the d x d matrix."""
         return self.s**2 / self.a * self.vjp(v)
+
+    @property
+    def score(self) -> Float[Tensor, "batch d"]:
+        """grad log p(z)."""
+        return (self.a * self.mean - self.z) / self.s**2

@@ -22,6 +22,7 @@ from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import Samples, TiledSampler, require_finite
 from mempost.core.streams import TILE, Stream, Streams
+from mempost.core.trajectory import Trajectory
 
 SamplerState = Mapping[str, Tensor]
 """Named tensors (batch, ...): all that the next step needs, and what a checkpoint saves."""
@@ -71,6 +72,14 @@ class IterativeSampler(TiledSampler):
         """What is kept of a state: x, and statistics (batch, ...); by default its entry ``x``."""
         return state["x"], {}
 
+    def keeps(self, k: int) -> bool:
+        """Whether the state after step k (0 is the start) is wanted for `path`."""
+        return False
+
+    def path(self, states: Mapping[int, SamplerState]) -> Trajectory | None:
+        """What the result keeps of the states that ``keeps`` named, by step."""
+        return None
+
     def trajectory(
         self,
         problem: InverseProblem,
@@ -89,7 +98,8 @@ class IterativeSampler(TiledSampler):
                 finite; the error carries the last finite state.
         """
         if start is None:
-            state = self._checked(lambda: self._start(problem, streams.at(tile, 0)), {}, 0, tile)
+            stream = streams.at(tile, 0)
+            state = self._checked(lambda: self._start(problem, tile, stream), {}, 0, tile)
             yield 0, state
             start = 0, state
         k, state = start
@@ -98,7 +108,7 @@ class IterativeSampler(TiledSampler):
             state = self._advance(problem, state, k, tile, streams)
             yield k, state
 
-    def _start(self, problem: InverseProblem, stream: Stream) -> SamplerState:
+    def _start(self, problem: InverseProblem, tile: int, stream: Stream) -> SamplerState:
         """The first state of a tile: `init` as often as it takes."""
         parts = [self.init(problem, stream) for _ in range(self.tile_size // TILE)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -129,11 +139,14 @@ class IterativeSampler(TiledSampler):
     ) -> Samples:
         values: list[Tensor] = []
         stats: list[dict[str, Tensor]] = []
+        kept: dict[int, SamplerState] = {}
         for k, state in self.trajectory(problem, tile, streams):
+            if self.keeps(k):
+                kept[k] = state
             if self.is_draw(k):
                 x, of_draw = self.draw(problem, state)
                 values.append(x)
                 stats.append(of_draw)
             progress(k, self.n_steps)
         stacked = {name: torch.stack([s[name] for s in stats], 1) for name in stats[0]}
-        return Samples(torch.stack(values, 1), stacked)
+        return Samples(torch.stack(values, 1), stacked, trajectory=self.path(kept))

@@ -9,6 +9,7 @@ What is true of a plugin its tags say (`mempost.core.tags`).
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -37,6 +38,9 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    retired: ClassVar[Mapping[str, str]] = {}
+    """Words of older specs, each with what is written instead; they are refused."""
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return numbers_alone(handler(source))
@@ -63,7 +67,9 @@ class Recipe(BaseModel):
                             message,
                             {
                                 "allowed": ", ".join(allowed) or "none",
-                                "hint": nearest(str(name), allowed),
+                                "hint": f" It is now {cls.retired[name]}."
+                                if name in cls.retired
+                                else nearest(str(name), allowed),
                             },
                         ),
                         loc=(str(name),),

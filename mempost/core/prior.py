@@ -4,10 +4,10 @@ A `Prior` holds hyper-parameters; `Prior.fit` returns a `FittedPrior` that holds
 answers, for z of shape (batch, d),
 
     denoise      D(z) = E[x | z]
+    at           D(z) with its derivatives, from one call (see `mempost.core.denoised`)
     score        grad log p(z) = (a D(z) - z) / s^2                       (Tweedie)
-    covariance   Cov[x | z] v = (s^2 / a) (dD/dz)^T v                      (second order Tweedie)
 
-References: Robbins 1956; Efron 2011, "Tweedie's formula and selection bias".
+and draws x. Calls of the denoiser are counted here, one a row.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor
 from mempost.core.capabilities import HasDensity, HasNoisedDensity, Withheld
 from mempost.core.coordinates import Coordinates
 from mempost.core.counters import tally
+from mempost.core.denoised import Denoised
 from mempost.core.errors import PluginError, ShapeError
 from mempost.core.noise import CLEAN, NoiseLevel
 from mempost.core.plugin import Plugin
@@ -73,28 +74,22 @@ class FittedPrior(ABC):
 
     def denoise(self, z: Float[Tensor, "batch d"], level: NoiseLevel) -> Float[Tensor, "batch d"]:
         """E[x | z], differentiable in z. Counted as one denoiser call a row."""
-        self._check(z)
-        tally("denoiser_calls", len(z))
+        self._called(z)
         return self._denoise(z, *level.columns(z))
 
-    def denoise_vjp(
-        self, z: Float[Tensor, "batch d"], level: NoiseLevel, v: Float[Tensor, "batch d"]
-    ) -> Float[Tensor, "batch d"]:
-        """(dD/dz)^T v."""
-        pullback = torch.func.vjp(lambda u: self.denoise(u, level), z)[1]
-        return pullback(v)[0]
+    def at(self, z: Float[Tensor, "batch d"], level: NoiseLevel) -> Denoised:
+        """E[x | z] with its derivatives at s > 0, all from one denoiser call a row."""
+        return Denoised(self, z, level)
 
     def score(self, z: Float[Tensor, "batch d"], level: NoiseLevel) -> Float[Tensor, "batch d"]:
         """grad log p(z) at the given noise level (s > 0)."""
         a, s = level.columns(z)
         return (a * self.denoise(z, level) - z) / s**2
 
-    def covariance_product(
-        self, z: Float[Tensor, "batch d"], level: NoiseLevel, v: Float[Tensor, "batch d"]
-    ) -> Float[Tensor, "batch d"]:
-        """Cov[x | z] v, without the d x d matrix."""
-        a, s = level.columns(z)
-        return s**2 / a * self.denoise_vjp(z, level, v)
+    @property
+    def draw_calls(self) -> int:
+        """Denoiser calls that one draw of x takes; none in a closed form."""
+        return 0
 
     def sample(self, n: int, streams: Streams) -> Float[Tensor, "n d"]:
         """``n`` draws of x; the first ones do not depend on ``n``."""
@@ -168,6 +163,11 @@ class FittedPrior(ABC):
 
     def _log_density(self, z: Tensor, a: Tensor, s: Tensor) -> Tensor:
         raise PluginError(f"{type(self).__name__} offers no log density")
+
+    def _called(self, z: Tensor) -> None:
+        """Count one denoiser call a row of z; closed forms that answer by themselves say it."""
+        self._check(z)
+        tally("denoiser_calls", len(z))
 
     def _check(self, z: Tensor) -> None:
         if z.ndim != 2 or z.shape[1] != self.dimension:

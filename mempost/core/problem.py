@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mempost.core.autodiff import value_and_pullback
 from mempost.core.errors import PluginError, ShapeError
 from mempost.core.noise import GaussianNoise, stack
 from mempost.core.operator import ForwardOperator
@@ -131,6 +132,16 @@ class InverseProblem:
         """log p(y | x) and its gradient, one forward and one adjoint evaluation."""
         pair = torch.func.vjp(self.log_likelihood, x)
         return pair[0], pair[1](torch.ones_like(pair[0]))[0]
+
+    def misfit_ascent(
+        self, x: Float[Tensor, "batch d"]
+    ) -> tuple[Float[Tensor, "batch m_real"], Float[Tensor, "batch d"]]:
+        """Stacked residual r = y - F(x) and A^T r = -grad |r|^2/2, without the noise level.
+
+        One forward map and one pullback.
+        """
+        residual, pullback = value_and_pullback(lambda u: stack(self.residual(u)), x)
+        return residual, -pullback(residual)
 
     def log_density(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, " batch"]:
         """log p(x) + log p(y | x): the posterior up to the evidence."""

@@ -1,4 +1,4 @@
-"""The reverse diffusion: from noise to samples of p(x | y), step by step.
+"""The reverse process: from noise to samples of p(x | y), step by step.
 
 The forward process z_t = a x + s e obeys dz = f z dt + g dW. Run backwards from t = 1, with the
 score S = grad log p(z_t | y) = grad log p(z_t) + grad log p(y | z_t), it is
@@ -6,267 +6,293 @@ score S = grad log p(z_t | y) = grad log p(z_t) + grad log p(y | z_t), it is
     dz = (f z - g^2 S) dt + g dW            (reverse SDE, Anderson 1982)
     dz = (f z - g^2 S / 2) dt               (probability flow ODE, Song et al. 2021)
 
-The posterior score and the guided denoiser m_y = E[x | z_t, y] determine each other (Tweedie),
-
-    S = (a m_y - z)/s^2,       m_y = E[x | z_t] + (s^2/a) grad log p(y | z_t),
-
-and the integrators are written in m_y. In the variables u = z/a and sigma = s/a the flow is
-du/dsigma = (u - m_y)/sigma. One step goes from (a, s) at t to (a', s') at t' = t - h:
-
-    ddim            z' = a' m_y + sqrt(s'^2 - c^2) e + c n,   e = (z - a m_y)/s,
-                    c = eta (s'/s) sqrt(s^2 - (a/a')^2 s'^2)       Euler in sigma for eta = 0
-    euler_maruyama  z' = z - h (f z - g^2 S) + sqrt(h) g n
-    heun            u' = u + (sigma' - sigma)(d + d')/2,
-                    d = (u - m_y)/sigma, d' the same after the ddim step
-
-ddim and euler_maruyama are of first order in h, heun of second. All of them ask for the guided
-denoiser once a step, heun twice. The last step leads to the clean level (``final: denoise``), where
-every method gives z' = m_y, or to t_min like the steps before (``final: stop``).
+A guidance gives the conditional denoiser m_y = E[x | z_t, y] with S = (a m_y - z)/s^2, a solver
+moves z from level to level, a start says where it begins, and ``save`` what is kept. The last
+step leads to the clean level (``final: denoise``), z' = m_y, or to the last noisy level like the
+steps before (``final: stop``), which gives z/a.
 
 References: Anderson 1982, "Reverse-time diffusion equation models"; Song, Sohl-Dickstein, Kingma,
 Kumar, Ermon & Poole 2021, "Score-based generative modeling through stochastic differential
-equations"; Song, Meng & Ermon 2021, "Denoising diffusion implicit models"; Karras, Aittala, Aila &
-Laine 2022, "Elucidating the design space of diffusion-based generative models".
+equations".
 """
 
 from __future__ import annotations
 
-import math
+from abc import abstractmethod
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from mempost.core.denoised import Denoised
 from mempost.core.fields import PluginField, named
+from mempost.core.guidance import Correction, Guidance
 from mempost.core.iterative import IterativeSampler, SamplerState
-from mempost.core.noise import CLEAN, NoiseLevel
+from mempost.core.noise import NoiseLevel
+from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.core.schedule import NoiseSchedule
+from mempost.core.solver import AdaptiveSolver, Final, FixedSolver, Solver, Step, reverse_steps
+from mempost.core.start import Marginal, StartField
 from mempost.core.streams import TILE, Stream
-
-Final = Literal["denoise", "stop"]
-
-
-class Step(NamedTuple):
-    """A step of the reverse process from time ``t`` to ``t_next`` (0 for the clean level)."""
-
-    t: float
-    t_next: float
-    level: NoiseLevel
-    next_level: NoiseLevel
-    drift: float
-    diffusion_squared: float
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether the step leads to the clean level, z = x."""
-        return self.next_level is CLEAN
+from mempost.core.tags import Tag
+from mempost.core.trajectory import Save, SaveForm, Trajectory
 
 
-@lru_cache(maxsize=64)
-def reverse_steps(
-    schedule: NoiseSchedule, steps: int, t_min: float, final: Final
-) -> tuple[Step, ...]:
-    """The steps from t = 1 down, equally spaced in time; ``denoise`` ends with t_min -> clean."""
-    clean = final == "denoise"
-    t = schedule.times(steps - clean, t_min)
-    level, f, g2 = schedule.level(t), schedule.drift(t), schedule.diffusion_squared(t)
-    levels = [
-        NoiseLevel(a, s)
-        for a, s in zip(torch.as_tensor(level.a).tolist(), torch.as_tensor(level.s).tolist())
-    ]
-    times = t.tolist()
-    if clean:
-        times, levels = [*times, 0.0], [*levels, CLEAN]
-    return tuple(
-        Step(times[k], times[k + 1], levels[k], levels[k + 1], float(f[k]), float(g2[k]))
-        for k in range(steps)
-    )
+class ReverseProcess(IterativeSampler):
+    """A state z that goes down the noise levels; authors override ``move``."""
 
-
-class ReverseSampler(IterativeSampler):
-    """Reverse diffusion; guided samplers override ``likelihood_score``.
-
-    As it stands it is unconditional. A guided sampler gives grad log p(y | z_t), or overrides
-    ``guided_denoise`` where E[x | z_t, y] itself is known. The state is z, and the particles
-    kept at the times in ``trace``.
-    """
+    retired: ClassVar[Mapping[str, str]] = {
+        "method": "solver: ddim, euler_maruyama, heun or dormand_prince",
+        "eta": "solver: {type: ddim, eta: ...}",
+        "trace": "save: [times]",
+    }
 
     schedule: Annotated[NoiseSchedule, PluginField("schedule")] = Field(
-        default_factory=named("schedule", "vp")
+        default_factory=named("schedule", "vp"), description="noise levels"
     )
-    steps: int = Field(
-        200, ge=1, description="steps, each with one denoiser call (heun: two)", examples=[12]
-    )
-    method: Literal["ddim", "euler_maruyama", "heun"] = "ddim"
-    eta: float = Field(
-        0.0, ge=0, le=1, description="noise of ddim: 0 is the flow, 1 ancestral sampling"
-    )
+    steps: int = Field(200, ge=1, description="steps, the last one to x", examples=[12])
     t_min: float = Field(1e-3, ge=0, lt=1, description="the last noisy time")
-    start: Literal["marginal", "noise", "standard_normal"] = Field(
-        "marginal",
-        description="z_1 is a x + s e with x from the prior (marginal), s e (noise), or N(0, I)",
+    sigma_min: float | None = Field(
+        None, gt=0, description="the last noisy level s/a, in place of t_min"
     )
+    start: StartField = Field(default_factory=Marginal, description="where z starts")
     final: Final = Field(
         "denoise",
         description="the last step goes to the clean level, or stops at t_min and gives z/a",
     )
-    trace: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
-        (), description="times at which particles are kept: z after the step that reaches each"
-    )
+    save: SaveForm = Field(default_factory=Save, description="states that are kept on the way")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.eta > 0 and self.method != "ddim":
-            raise ValueError(f"eta is a parameter of ddim, and the method is {self.method}")
-        if not float(self.schedule.level(self.t_min).s) > 0:
+    def _levels_are_noisy(self) -> Self:
+        if self.sigma_min is not None and "t_min" in self.model_fields_set:
+            raise ValueError("give either t_min or sigma_min")
+        if not float(self.schedule.level(self.last_time).s) > 0:
             raise ValueError(
                 f"t_min = {self.t_min:g} has no noise in this schedule; it should be above 0"
             )
-        if self.final == "stop" and any(t < self.t_min for t in self.trace):
+        if self.final == "stop" and any(t < self.last_time - 1e-9 for t in self.saved_times):
             raise ValueError(
-                f"trace holds a time below t_min = {self.t_min:g}, where the run stops"
+                f"save holds a time below t_min = {self.last_time:g}, where the run stops"
             )
         return self
 
-    # -- for authors of guided samplers ---------------------------------------------------------
+    @property
+    def last_time(self) -> float:
+        """The time of the last noisy level."""
+        return self.t_min if self.sigma_min is None else _time_of(self.schedule, self.sigma_min)
 
-    def likelihood_score(
-        self, problem: InverseProblem, at: Denoised
-    ) -> Float[Tensor, "batch d"] | None:
-        """grad log p(y | z_t) at ``at.z``, row by row; None where the data are not used.
+    @property
+    def saved_times(self) -> tuple[float, ...]:
+        """The times at which states are kept, as they were asked for."""
+        return _saved_times(self.save, self.schedule, self.last_time)
 
-        ``at`` gives E[x | z_t], products with its Jacobian and with Cov[x | z_t] for one denoiser
-        call in all.
-        """
-        return None
-
-    def guided_denoise(
-        self, problem: InverseProblem, z: Float[Tensor, "batch d"], level: NoiseLevel
-    ) -> Float[Tensor, "batch d"]:
-        """E[x | z_t, y], by default from ``likelihood_score``."""
-        at = Denoised(problem.prior, z, level)
-        score = self.likelihood_score(problem, at)
-        if score is None:
-            return problem.prior.denoise(z, level)
-        require_finite(at.mean, "denoised mean")
-        require_finite(score, "likelihood score")
-        return at.mean + at.s**2 / at.a * score
-
-    def correct(
-        self, problem: InverseProblem, z: Float[Tensor, "batch d"], step: Step, stream: Stream
-    ) -> Float[Tensor, "batch d"]:
-        """A correction of z at the level that ``step`` has led to; none by default."""
-        return z
-
-    # -- the iteration ----------------------------------------------------------------------------
+    @property
+    def saved_steps(self) -> tuple[int, ...]:
+        """For each of these the number of the step after which z is kept; 0 is the start."""
+        return _saved_steps(self.saved_times, self.reverse_steps)
 
     @property
     def n_steps(self) -> int:
         return self.steps
 
     @property
-    def nfe(self) -> int:
-        """One call a step, with heun two; a guided sampler that makes more adds them."""
-        if self.method == "heun":
-            return 2 * self.steps - (self.final == "denoise")
-        return self.steps
-
-    @property
     def reverse_steps(self) -> tuple[Step, ...]:
         """The steps in order, step k at index k - 1."""
-        return reverse_steps(self.schedule, self.steps, self.t_min, self.final)
+        return reverse_steps(self.schedule, self.n_steps, self.last_time, self.final)
+
+    @abstractmethod
+    def move(
+        self, problem: InverseProblem, z: Float[Tensor, "batch d"], step: Step, stream: Stream
+    ) -> Float[Tensor, "batch d"]:
+        """z at ``step.next_level`` from z at ``step.level``."""
+
+    def nfe(self, prior: FittedPrior) -> int | None:
+        """One call a step, and those of the start."""
+        return self.steps + self.start.calls(prior)
+
+    # -- the iteration ------------------------------------------------------------------------
+
+    def init(self, problem: InverseProblem, stream: Stream, first: int = 0) -> SamplerState:
+        level = self.reverse_steps[0].level
+        return {"z": self.start.draw(problem.prior, level, stream, first)}
+
+    def _start(self, problem: InverseProblem, tile: int, stream: Stream) -> SamplerState:
+        size = self.tile_size
+        rows = range(tile * size, (tile + 1) * size, TILE)
+        parts = [self.init(problem, stream, first) for first in rows]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def step(
+        self, problem: InverseProblem, state: SamplerState, k: int, stream: Stream
+    ) -> SamplerState:
+        return {"z": self.move(problem, state["z"], self.reverse_steps[k - 1], stream)}
+
+    def draw(
+        self, problem: InverseProblem, state: SamplerState
+    ) -> tuple[Float[Tensor, "batch d"], dict[str, Tensor]]:
+        return state["z"] / self.reverse_steps[-1].next_level.a, {}
+
+    # -- what is kept -------------------------------------------------------------------------
+
+    def saved_levels(self) -> list[NoiseLevel]:
+        """The levels of the states that are kept."""
+        steps = self.reverse_steps
+        return [steps[k - 1].next_level if k else steps[0].level for k in self.saved_steps]
+
+    def keeps(self, k: int) -> bool:
+        return k in self.saved_steps
+
+    def path(self, states: Mapping[int, SamplerState]) -> Trajectory | None:
+        if not states:
+            return None
+        return self.path_of(torch.stack([states[k]["z"] for k in self.saved_steps], 1)[:, None])
+
+    def path_of(self, z: Float[Tensor, "chain draw level d"]) -> Trajectory:
+        """States z at the levels that are kept."""
+        levels = self.saved_levels()
+        a, s = [float(level.a) for level in levels], [float(level.s) for level in levels]
+        columns = (self.saved_times, a, s, self.saved_steps)
+        t, a_kept, s_kept, step = (torch.tensor(c, dtype=torch.float64) for c in columns)
+        return Trajectory(t, a_kept, s_kept, step, z)
+
+
+class ReverseSampler(ReverseProcess):
+    """A guidance, a solver, a schedule and a start; authors say which guidance by ``guide``."""
+
+    solver: Annotated[Solver, PluginField("solver")] = Field(
+        default_factory=named("solver", "ddim"), description="what moves z from level to level"
+    )
 
     @property
-    def traced_steps(self) -> tuple[Step, ...]:
-        """For every time in ``trace`` the step that reaches it, after which z is kept."""
-        return tuple(
-            next(step for step in self.reverse_steps if _reaches(step, t)) for t in self.trace
-        )
+    @abstractmethod
+    def guide(self) -> Guidance | None:
+        """From the problem to E[x | z_t, y]; None is the prior's own E[x | z_t]."""
 
-    def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
-        prior, level = problem.prior, self.reverse_steps[0].level
-        if self.start == "marginal":
-            z = level.perturb(prior.draw_tile(stream), stream)
+    @property
+    def needs_question(self) -> bool:
+        return self.guide is not None
+
+    def _tags(self) -> frozenset[Tag]:
+        """Its own, and those of the guidance."""
+        guide = self.guide
+        return super()._tags() | (frozenset() if guide is None or guide is self else guide.tags)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if hasattr(cls, "likelihood_score") and not issubclass(cls, Guidance):
+            raise TypeError(
+                f"{cls.__name__}.likelihood_score would not be asked: a sampler with a guidance of "
+                "its own is a GuidedSampler, and a rule of dps a Guidance"
+            )
+
+    @model_validator(mode="after")
+    def _solver_fits(self) -> Self:
+        if not isinstance(self.solver, AdaptiveSolver):
+            return self
+        name = type(self.solver).__name__
+        if "steps" in self.model_fields_set:
+            raise ValueError(f"steps has no meaning with {name}, which chooses its own")
+        if isinstance(self.guide, Correction):
+            raise ValueError(
+                f"{type(self.guide).__name__} moves z after every step, which needs fixed steps; "
+                f"{name} chooses its own: take ddim, euler_maruyama or heun"
+            )
+        return self
+
+    def check(self, problem: InverseProblem) -> None:
+        if self.guide is not None:
+            self.guide.check(problem)
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of a solver that has them fixed; else the way down, and the last step to x."""
+        return 1 + (self.final == "denoise") if self._adapts else self.steps
+
+    @property
+    def _adapts(self) -> bool:
+        return isinstance(self.solver, AdaptiveSolver)
+
+    def nfe(self, prior: FittedPrior) -> int | None:
+        """Those of the start, the solver, the last step and the corrections; None if adaptive."""
+        if not isinstance(self.solver, FixedSolver):
+            return None
+        steps, guide = self.reverse_steps, self.guide
+        calls = sum(1 if step.is_clean else self.solver.calls(step) for step in steps)
+        if isinstance(guide, Correction):
+            calls += sum(guide.calls(step) for step in steps)
+        return calls + self.start.calls(prior)
+
+    def move(
+        self, problem: InverseProblem, z: Float[Tensor, "batch d"], step: Step, stream: Stream
+    ) -> Float[Tensor, "batch d"]:
+        guide = self.guide
+        denoise = problem.prior.denoise if guide is None else guide.denoiser(problem)
+        if step.is_clean:
+            z_next = require_finite(denoise(z, step.level), "guided denoiser")
+        elif isinstance(self.solver, FixedSolver):
+            z_next = self.solver.step(denoise, z, step, stream)
         else:
-            z = stream.normal((TILE, prior.dimension), prior.dtype, prior.device)
-            z = z * level.s if self.start == "noise" else z
-        if not self.trace:
-            return {"z": z}
-        return {"z": z, "trace": z.new_zeros(len(z), len(self.trace), z.shape[1])}
+            raise TypeError(f"{type(self.solver).__name__} makes no single steps")
+        return guide.correct(problem, z, z_next, step) if isinstance(guide, Correction) else z_next
 
     def step(
         self, problem: InverseProblem, state: SamplerState, k: int, stream: Stream
     ) -> SamplerState:
         step = self.reverse_steps[k - 1]
-        z = self.move(problem, state["z"], step, stream)
-        z = self.correct(problem, z, step, stream)
-        passed = [i for i, t in enumerate(self.trace) if _reaches(step, t)]
-        if not passed:
-            return {**state, "z": z}
-        trace = state["trace"].clone()
-        trace[:, passed] = z[:, None]
-        return {"z": z, "trace": trace}
+        if not isinstance(self.solver, AdaptiveSolver) or step.is_clean:
+            return {**state, **super().step(problem, state, k, stream)}
+        guide = self.guide
+        denoise = problem.prior.denoise if guide is None else guide.denoiser(problem)
+        inner = sorted({t for t in self.saved_times if self.last_time < t < 1}, reverse=True)
+        targets = [*map(self.schedule.level, inner), step.next_level]
+        states = self.solver.integrate(denoise, state["z"], step.level, targets)
+        at = dict(zip(inner, states)) | {1.0: state["z"]}
+        kept = [at.get(t, states[-1]) for t in self.saved_times]
+        return {"z": states[-1]} | ({"saved": torch.stack(kept, 1)} if kept else {})
 
-    def draw(
-        self, problem: InverseProblem, state: SamplerState
-    ) -> tuple[Float[Tensor, "batch d"], dict[str, Tensor]]:
-        stats = {"trace": state["trace"]} if self.trace else {}
-        return state["z"] / self.reverse_steps[-1].next_level.a, stats
+    def saved_levels(self) -> list[NoiseLevel]:
+        if not self._adapts:
+            return super().saved_levels()
+        return [self.schedule.level(max(t, self.last_time)) for t in self.saved_times]
 
-    def move(
-        self, problem: InverseProblem, z: Float[Tensor, "batch d"], step: Step, stream: Stream
-    ) -> Float[Tensor, "batch d"]:
-        """z at the next level by the integrator; methods with another way to go override it."""
-        mean = self.guided_denoise(problem, z, step.level)
-        require_finite(mean, "guided denoiser")
-        if step.is_clean:
-            return mean
-        if self.method == "euler_maruyama":
-            return _euler_maruyama(z, mean, step, stream)
-        if self.method == "ddim":
-            return _ddim(z, mean, step, self.eta, stream)
-        predicted = _ddim(z, mean, step, 0.0, stream)
-        next_mean = self.guided_denoise(problem, predicted, step.next_level)
-        return _heun(z, mean, predicted, next_mean, step)
+    def keeps(self, k: int) -> bool:
+        if not self._adapts:
+            return super().keeps(k)
+        return bool(self.saved_times) and k == self.n_steps
+
+    def path(self, states: Mapping[int, SamplerState]) -> Trajectory | None:
+        if not (self._adapts and states):
+            return super().path(states)
+        return self.path_of(states[self.n_steps]["saved"][:, None])
 
 
-def _ddim(z: Tensor, mean: Tensor, step: Step, eta: float, stream: Stream) -> Tensor:
-    (a, s), (a_next, s_next) = _numbers(step.level), _numbers(step.next_level)
-    residual = (z - a * mean) / s
-    if eta == 0:
-        return a_next * mean + s_next * residual
-    c = eta * s_next / s * math.sqrt(max(s**2 - (a / a_next * s_next) ** 2, 0.0))
-    noise = stream.normal(tuple(z.shape), z.dtype, z.device)
-    return a_next * mean + math.sqrt(s_next**2 - c**2) * residual + c * noise
+class GuidedSampler(Guidance, ReverseSampler):
+    """A reverse process that is its own guidance; authors override ``likelihood_score``."""
+
+    @property
+    def guide(self) -> Guidance:
+        return self
 
 
-def _euler_maruyama(z: Tensor, mean: Tensor, step: Step, stream: Stream) -> Tensor:
-    a, s = _numbers(step.level)
-    h, g2 = step.t - step.t_next, step.diffusion_squared
-    score = (a * mean - z) / s**2
-    noise = stream.normal(tuple(z.shape), z.dtype, z.device)
-    return z - h * (step.drift * z - g2 * score) + math.sqrt(h * g2) * noise
+@lru_cache(maxsize=64)
+def _time_of(schedule: NoiseSchedule, sigma: float) -> float:
+    return schedule.time_of(sigma)
 
 
-def _heun(z: Tensor, mean: Tensor, z_next: Tensor, next_mean: Tensor, step: Step) -> Tensor:
-    (a, s), (a_next, s_next) = _numbers(step.level), _numbers(step.next_level)
-    slope = (z - a * mean) / s
-    next_slope = (z_next - a_next * next_mean) / s_next
-    return a_next * (z / a + (s_next / a_next - s / a) * (slope + next_slope) / 2)
+@lru_cache(maxsize=64)
+def _saved_times(save: Save, schedule: NoiseSchedule, t_min: float) -> tuple[float, ...]:
+    return save.times_of(schedule, t_min)
 
 
-def _reaches(step: Step, t: float) -> bool:
-    return step.t_next <= t + 1e-9 < step.t
+@lru_cache(maxsize=64)
+def _saved_steps(times: tuple[float, ...], steps: tuple[Step, ...]) -> tuple[int, ...]:
+    return tuple(next((k for k, s in enumerate(steps, 1) if s.reaches(t)), 0) for t in times)
 
 
-def _numbers(level: NoiseLevel) -> tuple[float, float]:
-    return float(level.a), float(level.s)
-
-
-__all__ = ["Denoised", "ReverseSampler", "Step", "reverse_steps"]
+__all__ = ["GuidedSampler", "ReverseProcess", "ReverseSampler", "Step", "reverse_steps"]

@@ -10,6 +10,7 @@ tile is a population of its own).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -19,10 +20,12 @@ from torch import Tensor
 from mempost.core.errors import NonFiniteError
 from mempost.core.plugin import Plugin
 from mempost.core.posterior import Posterior
+from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.streams import TILE, Streams
 from mempost.core.tags import refuse_overridden
+from mempost.core.trajectory import Trajectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +34,15 @@ class Samples:
 
     Independent draws stand along ``draw`` in a single chain. In a calibration run every chain holds
     the draws for one data set, ``truths`` the x that these data come from, and ``data`` the data,
-    flat and with complex numbers stacked (`mempost.core.noise.stack`).
+    flat and with complex numbers stacked (`mempost.core.noise.stack`). A reverse process that was
+    asked to has a ``trajectory``.
     """
 
     values: Float[Tensor, "chain draw d"]
     stats: dict[str, Tensor] = field(default_factory=dict)
     truths: Float[Tensor, "chain d"] | None = None
     data: Float[Tensor, "chain m_real"] | None = None
+    trajectory: Trajectory | None = None
 
     @classmethod
     def independent(cls, x: Float[Tensor, "n d"]) -> Samples:
@@ -57,17 +62,23 @@ class Samples:
         stats = {k: v.to(device) for k, v in self.stats.items()}
         truths = None if self.truths is None else self.truths.to(device)
         data = None if self.data is None else self.data.to(device)
-        return Samples(self.values.to(device), stats, truths, data)
+        path = self.trajectory
+        path = None if path is None else path.with_states(path.z.to(device))
+        return Samples(self.values.to(device), stats, truths, data, path)
 
 
 def join_tiles(tiles: list[Samples], n: int) -> Samples:
     """One `Samples` from tiles of chains, cut to ``n`` chains; single draws become one chain."""
-    values = torch.cat([t.values for t in tiles])[:n]
-    stats = {k: torch.cat([t.stats[k] for t in tiles])[:n] for k in tiles[0].stats}
-    if values.shape[1] == 1:
-        values = values.movedim(0, 1)
-        stats = {k: v.movedim(0, 1) for k, v in stats.items()}
-    return Samples(values, stats)
+    single = tiles[0].values.shape[1] == 1
+
+    def join(parts: Iterable[Tensor]) -> Tensor:
+        whole = torch.cat(list(parts))[:n]
+        return whole.movedim(0, 1) if single else whole
+
+    stats = {k: join(t.stats[k] for t in tiles) for k in tiles[0].stats}
+    paths = [t.trajectory for t in tiles if t.trajectory is not None]
+    path = paths[0].with_states(join(p.z for p in paths)) if paths else None
+    return Samples(join(t.values for t in tiles), stats, trajectory=path)
 
 
 def require_finite(
@@ -106,9 +117,8 @@ class PosteriorSampler(Plugin, ABC):
         """Whether it draws given data; False for one that draws from the prior alone."""
         return True
 
-    @property
-    def nfe(self) -> int | None:
-        """Denoiser calls that one sample takes, where their number is fixed."""
+    def nfe(self, prior: FittedPrior) -> int | None:
+        """Denoiser calls that one sample takes under a prior, where their number is fixed."""
         return None
 
     def check(self, problem: InverseProblem) -> None:

@@ -45,6 +45,29 @@ class NoiseSchedule(Plugin, ABC):
         """The earliest time with noise, where training starts: 0, or 1e-3 if s(0) = 0."""
         return 0.0 if float(self.level(0.0).s) > 0 else 1e-3
 
+    def sigma(self, t: Time) -> Tensor:
+        """s(t)/a(t), which rises with t."""
+        level = self.level(t)
+        return torch.as_tensor(level.s) / torch.as_tensor(level.a)
+
+    def time_of(self, sigma: float) -> float:
+        """The time at which s/a is ``sigma``, by bisection to rounding.
+
+        Raises:
+            ValueError: the level lies outside of the schedule.
+        """
+        low, high = (float(self.sigma(t)) for t in (0.0, 1.0))
+        if not low * (1 - 1e-9) <= sigma <= high * (1 + 1e-9):
+            raise ValueError(
+                f"the level sigma = {sigma:g} is outside of the schedule, which runs from {low:g} "
+                f"to {high:g}"
+            )
+        start, end = 0.0, 1.0
+        for _ in range(60):
+            middle = (start + end) / 2
+            start, end = (start, middle) if float(self.sigma(middle)) >= sigma else (middle, end)
+        return end
+
     def times(self, steps: int, t_min: float = 0.0) -> Float[Tensor, " steps+1"]:
         """Decreasing times 1 = t_0 > ... > t_steps = t_min, equally spaced."""
         return torch.linspace(1.0, t_min, steps + 1, dtype=torch.float64)

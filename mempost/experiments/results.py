@@ -3,6 +3,8 @@
 ``result.nc`` holds samples, data and truth as an xarray DataTree with ArviZ's group names:
 
 posterior       x (chain, draw, x_dim)
+trajectory      z (chain, draw, level, x_dim) of a reverse process that keeps states, with t, a, s
+                and step (level)
 sample_stats    one variable a statistic (chain, draw, ...)
 observed_data   y (y_dim_0, ...); complex data have a last axis ``part`` of two (re, im); in a
                 calibration run y (chain, y_dim_0), complex data as re, im, re, ...
@@ -24,8 +26,10 @@ from torch import Tensor
 from mempost.core.errors import CorruptFileError
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import Samples
+from mempost.core.trajectory import Trajectory
 
 _STATS = "stats."
+_PATH = "trajectory."
 
 
 def to_tensors(samples: Samples) -> dict[str, Tensor]:
@@ -33,13 +37,17 @@ def to_tensors(samples: Samples) -> dict[str, Tensor]:
     stats = {_STATS + k: v.clone() for k, v in samples.stats.items()}  # it may be a view of x
     tensors = {"x": samples.values, **stats}
     of_truths = {"truths": samples.truths, "data": samples.data}
+    path = {} if samples.trajectory is None else samples.trajectory.tensors()
+    tensors |= {_PATH + k: v.clone() for k, v in path.items()}
     return tensors | {k: v for k, v in of_truths.items() if v is not None}
 
 
 def from_tensors(tensors: Mapping[str, Tensor]) -> Samples:
     """The samples that `to_tensors` made into ``tensors``."""
     stats = {k.removeprefix(_STATS): v for k, v in tensors.items() if k.startswith(_STATS)}
-    return Samples(tensors["x"], stats, tensors.get("truths"), tensors.get("data"))
+    path = {k.removeprefix(_PATH): v for k, v in tensors.items() if k.startswith(_PATH)}
+    trajectory = Trajectory(**path) if path else None
+    return Samples(tensors["x"], stats, tensors.get("truths"), tensors.get("data"), trajectory)
 
 
 def write_result(
@@ -64,8 +72,15 @@ def write_result(
         constant["truth"] = (("x_dim",), _numpy(truth))
     posterior = xr.Dataset({"x": (("chain", "draw", "x_dim"), _numpy(samples.values))})
     stats = {name: _variable(name, t, ("chain", "draw")) for name, t in samples.stats.items()}
+    groups = {}
+    if samples.trajectory is not None:
+        axes = {"z": ("chain", "draw", "level", "x_dim")}
+        kept = samples.trajectory.tensors()
+        columns = {k: (axes.get(k, ("level",)), _numpy(t)) for k, t in kept.items()}
+        groups["trajectory"] = xr.Dataset(columns)
     tree = xr.DataTree.from_dict(
-        {
+        groups
+        | {
             "/": xr.Dataset(attrs=dict(attributes)),
             "posterior": posterior,
             "sample_stats": xr.Dataset(stats),
@@ -93,12 +108,17 @@ def read_samples(path: Path) -> Samples:
             truths = data = None
             if truth is not None and truth.ndim == 2:
                 truths = torch.from_numpy(np.array(truth.values))
+            trajectory = None
+            if "trajectory" in tree:
+                kept = tree["trajectory"].data_vars.items()
+                columns = {str(k): torch.from_numpy(np.array(v.values)) for k, v in kept}
+                trajectory = Trajectory(**columns)
             observed = tree["observed_data"]["y"]
             if "chain" in observed.dims:
                 data = torch.from_numpy(np.array(observed.values))
     except Exception as error:
         raise CorruptFileError(f"{path} is corrupt and not used: {error}") from None
-    return Samples(values, stats, truths, data)
+    return Samples(values, stats, truths, data, trajectory)
 
 
 def _variable(name: str, t: Tensor, leading: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:

@@ -78,6 +78,13 @@ DELMORAL_2006_SMC = Publication(
     2006,
     "https://doi.org/10.1111/j.1467-9868.2006.00553.x",
 )
+DORMAND_1980_RUNGE = Publication(
+    "dormand1980runge",
+    "J. R. Dormand and P. J. Prince",
+    "A family of embedded Runge-Kutta formulae",
+    1980,
+    "https://doi.org/10.1016/0771-050X(80)90013-3",
+)
 GRETTON_2012_KERNEL = Publication(
     "gretton2012kernel",
     "Arthur Gretton and Karsten M. Borgwardt and Malte J. Rasch and Bernhard Schölkopf and "

@@ -60,13 +60,13 @@ class Parts(PosteriorSampler):
 
 
 def test_passed_on_to_the_wrapped_sampler() -> None:
-    wrapped = Distorted(sampler=Parts())
-    assert wrapped.preparations == 3 and wrapped.nfe is None
+    wrapped, prior = Distorted(sampler=Parts()), problem().prior
+    assert wrapped.preparations == 3 and wrapped.nfe(prior) is None
     assert wrapped.tags == {"interacting"}
     with pytest.raises(ValueError, match="part 2"):
         wrapped.prepare(problem(), 2)
     assert Distorted(sampler=ExactLGM()).tags == ExactLGM().tags
     spec = Distorted.model_validate({"sampler": {"type": "dps", "steps": 7}, "scale": 0.8})
-    assert spec.nfe == DPS(steps=7).nfe
+    assert spec.nfe(prior) == DPS(steps=7).nfe(prior)
     with pytest.raises(ValidationError, match="No sampler has this name"):
         Distorted.model_validate({"sampler": {"type": "dpss"}})

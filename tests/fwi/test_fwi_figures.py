@@ -24,7 +24,7 @@ TRACED = ReverseDiffusion(
     schedule=DiscreteVariancePreserving(steps=10),
     steps=10,
     t_min=0.1,
-    trace=(0.0, 0.8, 0.5),
+    save=(0.0, 0.8, 0.5),
     start="standard_normal",
 )
 
@@ -52,7 +52,7 @@ def test_traced_misfit_is_that_of_the_denoised_state(study):
     result = study[1]
     found = traced_misfit(result, 3)
     assert found.steps == [2, 5, 10] and found.values.shape == (3, 3)
-    trace = result.samples.stats["trace"][0, :3]
+    trace = result.samples.trajectory.z[0, :3]
     level = TRACED.schedule.level(0.5)
     x = result.problem.prior.denoise(trace[:, 2], level)
     assert torch.allclose(found.values[1], chi_squared(result.problem, x), rtol=1e-9)

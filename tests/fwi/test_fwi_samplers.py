@@ -10,10 +10,10 @@ from mempost.core.errors import NonFiniteError
 from mempost.core.noise import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
+from mempost.plugins.guidance.unit_gradient import UnitGradient
 from mempost.plugins.priors.learned_score import LearnedScore
 from mempost.plugins.samplers.dps import DPS
 from mempost.plugins.samplers.gauss_newton_dps import GaussNewtonDPS
-from mempost.plugins.samplers.unit_gradient import UnitGradient
 from mempost.plugins.schedules.ve import VarianceExploding
 from mempost.plugins.schedules.vp_discrete import DiscreteVariancePreserving
 

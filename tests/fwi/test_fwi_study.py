@@ -10,9 +10,9 @@ import torch
 
 from mempost.core.streams import Streams
 from mempost.experiments.run import load
+from mempost.plugins.guidance.unit_gradient import UnitGradient
 from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour, nearest
 from mempost.plugins.samplers.gauss_newton_dps import GaussNewtonDPS
-from mempost.plugins.samplers.unit_gradient import UnitGradient
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 STUDIES = ["fwi", "fwi_quick", "fwi_reference_grid"]
@@ -85,7 +85,7 @@ def test_the_published_rule_is_as_published(first_point):
     assert (sampler.steps, sampler.t_min, sampler.method) == (200, 0.005, "ddim")
     level = sampler.schedule.level(1.0)
     assert float(level.a) ** 2 == pytest.approx(0.1322, abs=1e-4)
-    assert len(sampler.trace) == 20  # every ten steps
+    assert len(sampler.save.times) == 20  # every ten steps
     assert isinstance(first_point.samplers["learned_gauss_newton"], GaussNewtonDPS)
 
 

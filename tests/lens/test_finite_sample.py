@@ -68,15 +68,15 @@ def _moments_agree(name: str, atoms: int, particles: int, tile: int) -> None:
     problem = PROBLEMS[name]()
     drawn = None if name.startswith("three") else atoms
     sampler = FiniteSample(
-        method="euler_maruyama", steps=2000, t_min=0.01, trace=TIMES, tile=tile, atoms=drawn
+        solver="euler_maruyama", steps=2000, t_min=0.01, save=TIMES, tile=tile, atoms=drawn
     )
     samples = sampler.sample(problem, particles, Streams(11, "sampling"))
     x = atoms_of(problem, atoms)
     q = weights_of(problem, x)
     bound = norm.isf(LEVEL / MOMENTS / 2)
-    for i, step in enumerate(sampler.traced_steps):
-        z = samples.stats["trace"][0, :, i, 0]
-        mean, variance, fourth = central_moments(x, q, step.next_level)
+    for i, level in enumerate(sampler.saved_levels()):
+        z = samples.trajectory.z[0, :, i, 0]
+        mean, variance, fourth = central_moments(x, q, level)
         assert abs(float(z.mean()) - mean) < bound * math.sqrt(variance / particles)
         error = math.sqrt((fourth - variance**2) / particles)
         assert abs(float(z.var()) - variance) < bound * error

@@ -9,10 +9,11 @@ import torch
 from lens_problems import CUBIC, ConstantStream, mixture, three_atoms
 from scipy.stats import chi2, norm
 
+from mempost.core.denoised import Denoised
 from mempost.core.errors import PluginError
 from mempost.core.noise import GaussianNoise, NoiseLevel
 from mempost.core.problem import InverseProblem
-from mempost.core.reverse import Denoised
+from mempost.core.schedule import VarianceExploding, VariancePreserving
 from mempost.core.streams import Streams
 from mempost.plugins.operators.identity import Identity
 from mempost.plugins.operators.linear import Linear
@@ -138,8 +139,8 @@ def test_tmpd_is_its_dense_formula_and_mmps_converges_to_it(level):
 def test_sigma_and_zeta_dps_are_those_of_the_paper():
     problem, level = modes_problem(), NoiseLevel(0.8, 0.6)
     at = Denoised(problem.prior, Z, level)
-    sigma = DPS(rule="gaussian").likelihood_score(problem, at)
-    zeta = DPS(rule={"type": "residual_norm", "zeta": 0.3}).likelihood_score(problem, at)
+    sigma = DPS(rule="gaussian").rule.likelihood_score(problem, at)
+    zeta = DPS(rule={"type": "residual_norm", "zeta": 0.3}).rule.likelihood_score(problem, at)
     for i in range(len(Z)):
         jacobian = torch.autograd.functional.jacobian(
             lambda z: problem.prior.denoise(z[None], level)[0], Z[i]
@@ -170,7 +171,7 @@ def test_exact_methods_sample_the_analytic_posterior(name):
         mean, covariance = torch.zeros(3).double(), torch.eye(3, dtype=torch.float64)
     else:
         problem, mean, covariance = linear_problem(), MEAN, COVARIANCE
-    options = {"method": "heun", "steps": 60, "t_min": 1e-3, "tile": 8192}
+    options = {"solver": "heun", "steps": 60, "t_min": 1e-3, "tile": 8192}
     sampler = {"tmpd": TMPD, "mmps": MMPS, "pigdm": PiGDM}[name](**options)
     draws = sampler.sample(problem, 8192, Streams(5, "sampling")).flat
     gain = (

@@ -28,6 +28,10 @@ N = 4000
 class Traced(ReverseSampler):
     """A sampler of somebody else: unconditional, with a trace."""
 
+    @property
+    def guide(self):
+        return None
+
 
 class Elsewhere(PosteriorSampler):
     """A sampler of somebody else that keeps no trace."""
@@ -53,20 +57,20 @@ def particles(problem, sampler, shift=0.0, stretch=1.0) -> Samples:
     posterior = FiniteSampleWeights().posterior(problem)
     streams = Streams(9, "sampling")
     x = posterior.sample(N, streams)
-    levels = [step.next_level for step in sampler.traced_steps]
+    levels = sampler.saved_levels()
     z = [level.perturb(x, streams.at(10**6, i)) for i, level in enumerate(levels)]
-    trace = torch.stack([z_i.mean() + stretch * (z_i - z_i.mean()) + shift for z_i in z], 1)
-    return Samples(x[None], {"trace": trace[None]})
+    z = torch.stack([z_i.mean() + stretch * (z_i - z_i.mean()) + shift for z_i in z], 1)
+    return Samples(x[None], trajectory=sampler.path_of(z[None]))
 
 
 def test_exact_particles_agree_and_shifted_ones_do_not():
-    problem, sampler = three_atoms(-1.0), Traced(trace=TIMES, steps=500)
+    problem, sampler = three_atoms(-1.0), Traced(save=TIMES, steps=500)
     lens = FiniteSampleLens()
     good = lens.evaluate(results(problem, sampler, particles(problem, sampler))).columns
     moved = lens.evaluate(results(problem, sampler, particles(problem, sampler, 0.25, 1.3))).columns
     q = weights_of(problem, problem.prior.means)
-    for t, step in zip(TIMES, sampler.traced_steps):
-        _, variance, fourth = central_moments(problem.prior.means, q, step.next_level)
+    for t, level in zip(TIMES, sampler.saved_levels()):
+        _, variance, fourth = central_moments(problem.prior.means, q, level)
         exact = math.sqrt(variance)
         error = math.sqrt((fourth / variance**2 - 1) / N) / 2 * exact
         assert good[f"spread_exact_{t:g}"] == pytest.approx(exact, rel=1e-12)
@@ -80,7 +84,7 @@ def test_exact_particles_agree_and_shifted_ones_do_not():
 
 
 def test_w1_of_a_shift_is_the_shift():
-    problem, sampler = three_atoms(-1.8), Traced(trace=(0.3,), steps=100)
+    problem, sampler = three_atoms(-1.8), Traced(save=(0.3,), steps=100)
     law = particle_laws(results(problem, sampler, particles(problem, sampler, shift=0.5)), "exact")[
         0
     ]
@@ -127,7 +131,7 @@ def test_masses_hallucinations_and_draws_off_the_atoms():
 
 def test_any_reverse_sampler_gets_the_lens_through_its_trace():
     problem = three_atoms(-1.0)
-    sampler = Traced(trace=(0.5, 0.1), steps=40, method="euler_maruyama")
+    sampler = Traced(save=(0.5, 0.1), steps=40, solver="euler_maruyama")
     samples = sampler.sample(problem, 64, Streams(1, "sampling"))
     columns = FiniteSampleLens(times=(0.1,)).evaluate(results(problem, sampler, samples)).columns
     assert "spread_0.1" in columns and "spread_0.5" not in columns

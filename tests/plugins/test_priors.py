@@ -91,7 +91,9 @@ def _dense_answers(
 def test_answers_equal_dense_conditioning(prior: FittedPrior, level: NoiseLevel) -> None:
     z = 1.5 * _random(5, D, seed=3)
     density, mean = prior.log_density(z, level), prior.denoise(z, level)
-    products = [prior.covariance_product(z, level, e.expand_as(z)) for e in torch.eye(D).double()]
+    products = [
+        prior.at(z, level).covariance_product(e.expand_as(z)) for e in torch.eye(D).double()
+    ]
     covariance = torch.stack(products, -1)
     for i in range(len(z)):
         expected = _dense_answers(prior, z[i].numpy(), level.a, level.s)
@@ -119,9 +121,9 @@ def test_tweedie(prior: FittedPrior, level: NoiseLevel) -> None:
     v = _random(6, D, seed=8)
     _, pullback = torch.func.vjp(lambda u: prior.denoise(u, level), z)
     torch.testing.assert_close(
-        prior.covariance_product(z, level, v), s**2 / a * pullback(v)[0], rtol=1e-9, atol=1e-10
+        prior.at(z, level).covariance_product(v), s**2 / a * pullback(v)[0], rtol=1e-9, atol=1e-10
     )
-    torch.testing.assert_close(prior.denoise_vjp(z, level, v), pullback(v)[0], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(prior.at(z, level).vjp(v), pullback(v)[0], rtol=1e-9, atol=1e-9)
 
 
 @every_prior
@@ -135,8 +137,8 @@ def test_levels_per_sample(prior: FittedPrior) -> None:
             prior.score(z, level),
             prior.log_density(z, level),
             prior.responsibilities(z, level),
-            prior.covariance_product(z, level, v),
-            prior.denoise_vjp(z, level, v),
+            prior.at(z, level).covariance_product(v),
+            prior.at(z, level).vjp(v),
         ]
 
     together = answers(z, NoiseLevel(a, s), v)
@@ -160,7 +162,7 @@ def test_transforms(prior: FittedPrior) -> None:
     forward = torch.func.vmap(torch.func.jacfwd(one))(z)
     torch.testing.assert_close(jacobians, forward, rtol=1e-11, atol=1e-11)
     pulled = torch.einsum("bij,bi->bj", jacobians, v)
-    torch.testing.assert_close(prior.denoise_vjp(z, level, v), pulled, rtol=1e-10, atol=1e-11)
+    torch.testing.assert_close(prior.at(z, level).vjp(v), pulled, rtol=1e-10, atol=1e-11)
     scales = torch.func.vmap(lambda z, s: prior.denoise(z[None], NoiseLevel(0.6, s))[0])(
         z, torch.full((4,), 0.8, dtype=torch.float64)
     )
@@ -398,7 +400,7 @@ def test_kernel_mixture_equals_the_general_mixture(
         (kernel.denoise(z, level), general.denoise(z, level)),
         (kernel.log_density(z, level), general.log_density(z, level)),
         (kernel.responsibilities(z, level), general.responsibilities(z, level)),
-        (kernel.covariance_product(z, level, v), general.covariance_product(z, level, v)),
+        (kernel.at(z, level).covariance_product(v), general.at(z, level).covariance_product(v)),
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10 + 10 * rounding)
 

@@ -106,11 +106,20 @@ def run(
     sampler: IterativeSampler, problem: InverseProblem, state: SamplerState, seed: int = 1
 ) -> SamplerState:
     """All steps from a state of any number of rows: many samples at little cost."""
-    streams = Streams(seed, "sampling")
+    return states(sampler, problem, state, seed)[sampler.n_steps]
+
+
+def states(
+    sampler: IterativeSampler, problem: InverseProblem, state: SamplerState, seed: int = 1
+) -> dict[int, SamplerState]:
+    """The states on the way that are kept, and the last one, by step."""
+    streams, found = Streams(seed, "sampling"), {}
     with torch.no_grad():
         for k in range(1, sampler.n_steps + 1):
             state = sampler.step(problem, state, k, streams.at(0, k))
-    return state
+            if sampler.keeps(k) or k == sampler.n_steps:
+                found[k] = state
+    return found
 
 
 def affine_map(

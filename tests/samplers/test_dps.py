@@ -15,21 +15,23 @@ from sampler_problems import (
     RowStream,
     atoms_problem,
     gaussian_problem,
-    run,
+    states,
     wide_start,
 )
 
+from mempost.core.denoised import Denoised
 from mempost.core.noise import GaussianNoise, NoiseLevel
 from mempost.core.problem import InverseProblem
-from mempost.core.reverse import Denoised
+from mempost.core.reverse import GuidedSampler
 from mempost.core.streams import Streams
+from mempost.plugins.guidance.gaussian import Gaussian
+from mempost.plugins.guidance.residual_norm import ResidualNorm
+from mempost.plugins.guidance.unit_gradient import UnitGradient
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.operators.quadratic_2d import Quadratic2D
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
 from mempost.plugins.samplers.dps import DPS
-from mempost.plugins.samplers.dps_rules import ResidualNorm
 from mempost.plugins.samplers.reverse_diffusion import ReverseDiffusion
-from mempost.plugins.samplers.unit_gradient import UnitGradient
 from mempost.plugins.schedules.vp import VariancePreserving
 from mempost.plugins.schedules.vp_discrete import DiscreteVariancePreserving
 
@@ -60,10 +62,10 @@ def test_gaussian_and_residual_norm_in_closed_form():
     residual = DATA - mean @ MATRIX.T
     expected = residual @ MATRIX @ J / 0.7**2
     at = Denoised(problem.prior, z, NoiseLevel(a, s))
-    assert torch.allclose(DPS().likelihood_score(problem, at), expected, rtol=1e-12)
+    assert torch.allclose(DPS().rule.likelihood_score(problem, at), expected, rtol=1e-12)
     sampler = DPS(rule={"type": "residual_norm", "zeta": 0.4})
     weight = 0.8 / residual.norm(dim=-1, keepdim=True)
-    assert torch.allclose(sampler.likelihood_score(problem, at), weight * expected, rtol=1e-12)
+    assert torch.allclose(sampler.rule.likelihood_score(problem, at), weight * expected, rtol=1e-12)
 
 
 def test_complex_data_count_as_real_ones():
@@ -148,7 +150,7 @@ def test_other_rules_follow_the_noise_level(problem_of, rule):
 def test_batch_equals_batches_of_one(rule, method):
     """Norms are taken per sample: neighbours make no difference, for a nonlinear map either."""
     problem, streams = quadratic_problem(), Streams(5, "sampling")
-    sampler = DPS(steps=12, rule=rule, method=method)
+    sampler = DPS(steps=12, rule=rule, solver=method)
     wide = sampler.init(problem, streams.at(0, 0))
     alone = [{"z": wide["z"][i : i + 1]} for i in range(0, 32, 5)]
     for k in range(1, 13):
@@ -228,16 +230,17 @@ def test_three_atoms_as_tabulated(y, rule):
     sampler = DPS(
         schedule=VariancePreserving(),
         steps=500,
-        method="euler_maruyama",
+        solver="euler_maruyama",
         t_min=0.01,
         start="standard_normal",
         final="stop",
-        trace=(0.6, 0.4, 0.3, 0.2, 0.1, 0.05),
+        save=(0.6, 0.4, 0.3, 0.2, 0.1, 0.05),
         rule=ResidualNorm(zeta=0.3) if rule == "residual_norm" else rule,
     )
-    end = run(sampler, problem, wide_start(sampler, problem, n))
+    kept = states(sampler, problem, wide_start(sampler, problem, n))
+    end = kept[sampler.n_steps]
     spread, masses = TABLE[y][rule]
-    found = end["trace"].std(0).flatten()
+    found = torch.stack([kept[k]["z"].std(0)[0] for k in sampler.saved_steps])
     assert torch.allclose(found, torch.tensor(spread).double(), atol=0.02)
     nearest = (end["z"] - problem.prior.means.T).abs().argmin(-1)
     found = torch.bincount(nearest, minlength=3) / n
@@ -268,19 +271,33 @@ def test_unknown_rules_are_refused(rule, message):
         DPS(rule=rule)
 
 
-class ClippedDPS(DPS):
-    """DPS whose guidance is at most one long: a subclass that overrides the guidance alone."""
+class Clipped(Gaussian):
+    """A guidance that is at most one long: a subclass that overrides it alone."""
 
     def likelihood_score(self, problem, at):
         score = super().likelihood_score(problem, at)
         return score / score.norm(dim=-1, keepdim=True).clamp(min=1)
 
 
+class ClippedDPS(Clipped, GuidedSampler):
+    """The same under a name of its own."""
+
+
+def test_a_guidance_on_the_wrong_class_is_refused():
+    with pytest.raises(TypeError, match="would not be asked"):
+
+        class Silent(DPS):
+            def likelihood_score(self, problem, at):
+                return at.mean
+
+
 def test_a_subclass_overrides_the_guidance_alone():
     problem = quadratic_problem()
     x = {
         sampler: sampler.sample(problem, 64, Streams(0, "sampling")).flat
-        for sampler in (DPS(steps=100), ClippedDPS(steps=100), ReverseDiffusion(steps=100))
+        for sampler in (DPS(steps=100), DPS(rule=Clipped(), steps=100), ReverseDiffusion(steps=100))
     }
+    named = ClippedDPS(steps=100).sample(problem, 64, Streams(0, "sampling")).flat
+    assert torch.equal(named, list(x.values())[1])
     full, clipped, prior = (float(problem.whitened_residual(v).square().mean()) for v in x.values())
     assert full < 0.5 * clipped < 0.25 * prior

@@ -18,10 +18,10 @@ from sampler_problems import (
 from mempost.core.autodiff import Product, value_and_products, value_and_pullback
 from mempost.core.conjugate_gradient import solve_update
 from mempost.core.counters import counting
+from mempost.core.denoised import Denoised
 from mempost.core.errors import NonFiniteError
 from mempost.core.noise import GaussianNoise, NoiseLevel
 from mempost.core.problem import InverseProblem
-from mempost.core.reverse import Denoised
 from mempost.core.streams import Streams
 from mempost.plugins.operators.identity import Identity
 from mempost.plugins.operators.linear import Linear
@@ -115,7 +115,7 @@ def test_guidance_equals_dense_algebra(linearisation, covariance):
     )
     found = sampler.likelihood_score(problem, Denoised(prior, z, level))
     mean = prior.denoise(z, level)
-    J = torch.stack([prior.denoise_vjp(z, level, e.expand(6, 2)) for e in torch.eye(2).double()], 1)
+    J = torch.stack([prior.at(z, level).vjp(e.expand(6, 2)) for e in torch.eye(2).double()], 1)
     r, A = problem.linearise(mean)
     scalar = 1 / (1 / 2.0 + 0.64 / 0.36) * torch.eye(2).double()
     C = 0.36 / 0.8 * J if covariance == "denoiser" else scalar
@@ -131,7 +131,7 @@ def test_exact_for_a_gaussian_prior_and_a_linear_map(linearisation):
     errors = []
     for n in (40, 80):
         sampler = GaussNewtonDPS(
-            steps=n, method="heun", t_min=2e-3, linearisation=linearisation, tolerance=1e-12
+            steps=n, solver="heun", t_min=2e-3, linearisation=linearisation, tolerance=1e-12
         )
         a, s = sampler.reverse_steps[0].level.columns(mean)
         # at t = 1 nothing is left of x: the start is that of the posterior to 1e-4
@@ -165,7 +165,7 @@ def test_stiff_problem_is_solved_where_the_explicit_rule_diverges(method, steps,
     """Likelihood curvature 1e5, as in full waveform inversion, on a schedule that resolves it."""
     problem, exact = stiff_problem()
     common = {
-        "method": method,
+        "solver": method,
         "steps": steps,
         "schedule": VarianceExploding(sigma_min=1e-4),
         "t_min": 0.0,

@@ -22,14 +22,15 @@ from mempost.plugins.samplers.mala import MALA
 from mempost.plugins.samplers.pcn import PCN
 from mempost.plugins.samplers.reverse_diffusion import ReverseDiffusion
 from mempost.plugins.samplers.ula import ULA
+from mempost.plugins.solvers.ddim import DDIM
 
 CHAIN = {"warmup": 6, "draws": 3, "thin": 2}
 SAMPLERS = [
     ReverseDiffusion(steps=6),
-    ReverseDiffusion(steps=6, eta=0.5),
-    ReverseDiffusion(steps=6, method="euler_maruyama", start="noise"),
-    ReverseDiffusion(steps=6, method="heun", final="stop", trace=(0.5, 0.2)),
-    DPS(steps=6, method="euler_maruyama"),
+    ReverseDiffusion(steps=6, solver=DDIM(eta=0.5)),
+    ReverseDiffusion(steps=6, solver="euler_maruyama", start="noise"),
+    ReverseDiffusion(steps=6, solver="heun", final="stop", save=(0.5, 0.2)),
+    DPS(steps=6, solver="euler_maruyama"),
     DPS(steps=6, rule="residual_norm"),
     DPS(steps=6, rule="unit_gradient", start="standard_normal"),
     DPS(steps=6, rule={"type": "unit_gradient", "jacobian": "exact", "second_call": "new_level"}),
@@ -129,11 +130,14 @@ def test_recipe_survives_the_round_trip(sampler):
     ("sampler", "calls"),
     [
         (ReverseDiffusion(steps=7, start="noise"), 7),
-        (ReverseDiffusion(steps=7, start="noise", eta=1.0, final="stop"), 7),
-        (ReverseDiffusion(steps=7, start="noise", method="heun"), 13),
-        (ReverseDiffusion(steps=7, start="noise", method="heun", final="stop"), 14),
+        (
+            ReverseDiffusion(steps=7, start="noise", solver=DDIM(eta=1.0), final="stop"),
+            7,
+        ),
+        (ReverseDiffusion(steps=7, start="noise", solver="heun"), 13),
+        (ReverseDiffusion(steps=7, start="noise", solver="heun", final="stop"), 14),
         (DPS(steps=7), 7),
-        (DPS(steps=7, rule="residual_norm", method="euler_maruyama"), 7),
+        (DPS(steps=7, rule="residual_norm", solver="euler_maruyama"), 7),
         (DPS(steps=7, rule="unit_gradient"), 14),
         (GaussNewtonDPS(steps=7), 7),
         (AnnealedLangevin(levels=2, steps_per_level=5), 10),
@@ -178,7 +182,10 @@ def test_non_finite_value_has_step_sample_quantity_and_state():
 
 def test_larger_tiles_are_stepped_together():
     problem, streams = gaussian_problem(), Streams(6, "sampling")
-    for sampler in (ReverseDiffusion(steps=6, eta=0.5, tile=64), MALA(**CHAIN, tile=64)):
+    for sampler in (
+        ReverseDiffusion(steps=6, solver=DDIM(eta=0.5), tile=64),
+        MALA(**CHAIN, tile=64),
+    ):
         assert sampler.tiles(70) == 2
         whole = sampler.sample(problem, 70, streams)
         rows = whole.values if whole.values.shape[0] > 1 else whole.values.movedim(0, 1)

@@ -34,6 +34,7 @@ from mempost.plugins.schedules.flow_matching import FlowMatching
 from mempost.plugins.schedules.ve import VarianceExploding
 from mempost.plugins.schedules.vp import VariancePreserving
 from mempost.plugins.schedules.vp_discrete import DiscreteVariancePreserving
+from mempost.plugins.solvers.ddim import DDIM
 
 VP = VariancePreserving(beta_min=4.0, beta_max=4.0)
 SCHEDULES = [
@@ -53,7 +54,7 @@ def exact_at(t: float, schedule) -> tuple[torch.Tensor, torch.Tensor]:
     return MEAN, COVARIANCE + ratio**2 * torch.eye(3).double()
 
 
-METHODS = [("ddim", 0.0, 1), ("ddim", 1.0, 1), ("euler_maruyama", 0.0, 1), ("heun", 0.0, 2)]
+METHODS = [("ddim", 1), (DDIM(eta=1.0), 1), ("euler_maruyama", 1), ("heun", 2)]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_order_of_the_flow_for_a_mixture(method, expected):
     problem = mixture_problem()
     common = {"schedule": VP, "t_min": 0.02, "final": "stop"}
     start = wide_start(ReverseDiffusion(**common), problem, 256)
-    fine = run(ReverseDiffusion(**common, steps=2000, method="heun"), problem, start)["z"]
+    fine = run(ReverseDiffusion(**common, steps=2000, solver="heun"), problem, start)["z"]
     steps, errors = [40, 80, 160], []
     for n in steps:
         z = run(ReverseDiffusion(**common, steps=n, method=method), problem, start)["z"]
@@ -117,7 +118,7 @@ def test_order_of_euler_maruyama_in_law_for_a_mixture():
     steps, errors = [25, 50, 100], []
     for n in steps:
         sampler = ReverseDiffusion(
-            schedule=VP, steps=n, method="euler_maruyama", t_min=0.02, final="stop"
+            schedule=VP, steps=n, solver="euler_maruyama", t_min=0.02, final="stop"
         )
         p = density(1.0)
         for k in range(1, n + 1):
@@ -152,17 +153,17 @@ def exact_samples(n: int) -> tuple[list[torch.Tensor], list[float]]:
     "sampler",
     [
         ReverseDiffusion(steps=250),
-        ReverseDiffusion(steps=250, eta=1.0),
-        ReverseDiffusion(steps=250, method="euler_maruyama"),
-        ReverseDiffusion(steps=60, method="heun"),
-        ReverseDiffusion(steps=60, method="heun", schedule=EDM()),
-        ReverseDiffusion(steps=60, method="heun", schedule=EDM(), start="noise"),
-        ReverseDiffusion(steps=100, method="heun", start="standard_normal"),
+        ReverseDiffusion(steps=250, solver=DDIM(eta=1.0)),
+        ReverseDiffusion(steps=250, solver="euler_maruyama"),
+        ReverseDiffusion(steps=60, solver="heun"),
+        ReverseDiffusion(steps=60, solver="heun", schedule=EDM()),
+        ReverseDiffusion(steps=60, solver="heun", schedule=EDM(), start="noise"),
+        ReverseDiffusion(steps=100, solver="heun", start="standard_normal"),
         ReverseDiffusion(
-            steps=100, method="heun", schedule=VarianceExploding(sigma_min=0.005), t_min=0
+            steps=100, solver="heun", schedule=VarianceExploding(sigma_min=0.005), t_min=0
         ),
     ],
-    ids=lambda s: f"{type(s.schedule).__name__}-{s.method}-{s.eta:g}-{s.start}",
+    ids=lambda s: f"{type(s.schedule).__name__}-{s.solver!r}-{s.start.type}",
 )
 def test_mixture_is_reproduced(sampler):
     """Distance to exact samples no larger than between two sets of exact samples."""
@@ -179,7 +180,7 @@ def test_wrong_score_is_noticed():
     problem, other = mixture_problem(), mixture_problem()
     exact, null = exact_samples(2048)
     other.prior.weights = torch.tensor([0.45, 0.55]).double()
-    sampler = ReverseDiffusion(steps=60, method="heun")
+    sampler = ReverseDiffusion(steps=60, solver="heun")
     x, _ = sampler.draw(problem, run(sampler, other, wide_start(sampler, other, 2048)))
     assert sliced_wasserstein(x, exact[0]) > 1.5 * null[-1]
 
@@ -198,7 +199,7 @@ def test_steps_go_through_the_levels_of_the_schedule():
 
 def test_last_step_gives_the_denoised_mean():
     problem = gaussian_problem()
-    sampler = ReverseDiffusion(steps=10, method="euler_maruyama")
+    sampler = ReverseDiffusion(steps=10, solver="euler_maruyama")
     states = dict(sampler.trajectory(problem, 0, Streams(0, "sampling")))
     expected = problem.prior.denoise(states[9]["z"], NoiseLevel(*level_at(sampler)))
     assert torch.equal(states[10]["z"], expected)
@@ -219,13 +220,15 @@ def test_stopped_run_gives_the_state_in_units_of_x():
 
 def test_trace_holds_the_state_after_the_step_that_reaches_a_time():
     problem = gaussian_problem()
-    sampler = ReverseDiffusion(steps=11, t_min=0.0909, trace=(0.6, 0.3, 0.0), eta=0.3)
+    sampler = ReverseDiffusion(steps=11, t_min=0.0909, save=(0.6, 0.3, 0.0), solver=DDIM(eta=0.3))
     states = dict(sampler.trajectory(problem, 0, Streams(0, "sampling")))
-    trace = sampler.sample(problem, 40, Streams(0, "sampling")).stats["trace"]
-    assert trace.shape == (1, 40, 3, 3)
-    for i, t in enumerate(sampler.trace):
+    path = sampler.sample(problem, 40, Streams(0, "sampling")).trajectory
+    assert path.z.shape == (1, 40, 3, 3)
+    for i, t in enumerate(sampler.saved_times):
         k = next(k for k, step in enumerate(sampler.reverse_steps, 1) if step.t_next <= t)
-        assert torch.equal(trace[0, :32, i], states[k]["z"])
+        assert torch.equal(path.z[0, :32, i], states[k]["z"])
+        level = sampler.reverse_steps[k - 1].next_level
+        assert (path.step[i], path.a[i], path.s[i]) == (k, level.a, level.s)
 
 
 def test_starts_have_their_spread():
@@ -239,12 +242,19 @@ def test_starts_have_their_spread():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"eta": 0.5, "method": "heun"}, "eta is a parameter of ddim"),
+        ({"eta": 0.5}, "It is now solver: {type: ddim"),
+        ({"method": "heun"}, "It is now solver: ddim"),
+        ({"trace": [0.5]}, "It is now save: "),
+        ({"solver": {"type": "heun", "eta": 0.5}}, "Unknown name"),
+        ({"solver": "dormand_prince", "steps": 9}, "chooses its own"),
+        ({"t_min": 0.1, "sigma_min": 0.1}, "either t_min or sigma_min"),
+        ({"sigma_min": 1e-9, "schedule": EDM()}, "outside of the schedule"),
+        ({"save": {"dense": 5, "times": [0.5]}}, "give one of"),
         ({"t_min": 0.0}, "t_min = 0 has no noise"),
-        ({"t_min": 0.2, "final": "stop", "trace": (0.1,)}, "below t_min"),
+        ({"t_min": 0.2, "final": "stop", "save": (0.1,)}, "below t_min"),
         ({"steps": 0}, "greater than or equal to 1"),
-        ({"trace": (1.0,)}, "less than 1"),
-        ({"method": "euler"}, "Input should be"),
+        ({"save": (1.0,)}, "less than 1"),
+        ({"solver": "euler"}, "No solver has this name"),
     ],
 )
 def test_inconsistent_recipes_are_refused(fields, message):

@@ -30,14 +30,17 @@ VARIANTS = {
     "sampler:dps": [
         {"rule": "residual_norm"},
         {"rule": "unit_gradient"},
-        {"rule": {"type": "unit_gradient", "second_call": "new_level"}, "method": "heun"},
+        {"rule": {"type": "unit_gradient", "second_call": "new_level"}, "solver": "heun"},
     ],
-    "sampler:gauss_newton_dps": [{"linearisation": "jacobian", "method": "euler_maruyama"}],
+    "sampler:gauss_newton_dps": [{"linearisation": "jacobian", "solver": "euler_maruyama"}],
+    "sampler:reverse_diffusion": [
+        {"solver": "heun"},
+        {"solver": {"type": "ddim", "eta": 1.0}, "start": "noise"},
+    ],
     "network:mlp": [{"activation": "silu", "hidden": 1}],
     "network:unet_1d": [{"channels": [4, 6, 8], "kernel": 3}],
     "schedule:vp_discrete": [{"betas": [0.1, 0.3, 0.2]}],
     "schedule:flow_matching": [{"t_max": 0.5}],
-    "sampler:reverse_diffusion": [{"method": "heun"}, {"eta": 1.0, "start": "noise"}],
 }
 """Hyper-parameters, beside the examples of the fields, under which the checks are run too."""
 

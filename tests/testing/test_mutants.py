@@ -17,6 +17,7 @@ from torch import nn
 from mempost.core.arrays import FrozenArray
 from mempost.core.counters import tally
 from mempost.core.dataset import Data, Dataset
+from mempost.core.denoised import Denoised
 from mempost.core.iterative import IterativeSampler
 from mempost.core.network import CLOCK, Network, dimension
 from mempost.core.noise import GaussianNoise, NoiseLevel, stack
@@ -269,9 +270,14 @@ class NoiseFloor(DenseMixture):
         return super()._denoise(z, a, s.clamp(min=0.2))
 
 
+class JacobianForCovariance(Denoised):
+    def covariance_product(self, v):
+        return self.vjp(v)
+
+
 class NoVariance(DenseMixture):
-    def covariance_product(self, z, level, v):
-        return self.denoise_vjp(z, level, v)
+    def at(self, z, level):
+        return JacobianForCovariance(self, z, level)
 
 
 class TwoCalls(DenseMixture):

@@ -1,6 +1,6 @@
-"""A sampler's particles at the levels of its trace, beside the exact law of z_t given the data.
+"""A sampler's particles at the levels that it keeps, beside the exact law of z_t given the data.
 
-Every reverse sampler keeps particles z_t at the times that its ``trace`` names. With the exact law
+Every reverse sampler keeps particles z_t at the levels that its ``save`` names. With the exact law
 (see `diffused`) at the level that was really reached,
 
     spread       (mean over coordinates of Var z_t)^(1/2)
@@ -26,7 +26,6 @@ from mempost.core.capabilities import CanIntegrate, ask
 from mempost.core.errors import PluginError
 from mempost.core.posterior import Posterior
 from mempost.core.result import Result
-from mempost.core.reverse import ReverseSampler, Step
 from mempost.core.streams import Streams
 from mempost.plugins.metrics.diffused import Diffused
 from mempost.plugins.metrics.distances import directions, sliced_wasserstein
@@ -42,14 +41,12 @@ class ParticleLaw:
     """Particles at one level and the exact law there.
 
     Attributes:
-        t: the time that the trace names.
-        step: the step that reaches it; its next level is where the particles are.
+        t: the time that ``save`` names.
         particles: z_t (n, d).
         exact: p(z_t | y).
     """
 
     t: float
-    step: Step
     particles: Float[Tensor, "n d"]
     exact: Diffused
 
@@ -112,22 +109,21 @@ def _exact_draws(posterior: Posterior, n: int, streams: Streams) -> Float[Tensor
 def particle_laws(
     result: Result, reference: str, times: tuple[float, ...] | None = None
 ) -> list[ParticleLaw]:
-    """The particles of a result at the times of its trace, or at those of them in ``times``.
+    """The particles of a result at the times that it keeps, or at those of them in ``times``.
 
-    Empty where the sampler has no trace.
+    Empty where the sampler keeps none.
 
     Raises:
         PluginError: the reference has no posterior in closed form.
     """
-    sampler = result.sampler
-    if not isinstance(sampler, ReverseSampler) or not sampler.trace:
+    path = result.samples.trajectory
+    if path is None:
         return []
     posterior = result.sibling(reference).posterior
     if posterior is None:
         raise PluginError(f"the reference {reference!r} has no posterior in closed form")
-    kept = result.samples.stats["trace"].flatten(0, 1)
     return [
-        ParticleLaw(t, step, kept[:, i], Diffused(posterior, step.next_level))
-        for i, (t, step) in enumerate(zip(sampler.trace, sampler.traced_steps))
-        if step.next_level.s and (times is None or t in times)
+        ParticleLaw(t, path.states(i), Diffused(posterior, path.level(i)))
+        for i, t in enumerate(path.t.tolist())
+        if path.s[i] > 0 and (times is None or t in times)
     ]

@@ -1,6 +1,7 @@
-"""Misfit along the reverse process, from the particles that a sampler has traced.
+"""Misfit along the reverse process, from the states that a sampler has kept.
 
-At a traced time the state is z = a x + s e. What the sampler then takes for clean is E[x | z], and
+At a level that is kept the state is z = a x + s e. What the sampler takes for clean is E[x | z],
+and
 
     chi^2 per datum at t = |y - F(E[x | z_t])|^2 / (noise variance, m)
 
@@ -17,7 +18,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.result import Result
-from mempost.core.reverse import ReverseSampler
 from mempost.plugins.metrics.per_draw import chi_squared
 
 
@@ -30,18 +30,17 @@ class TracedMisfit(NamedTuple):
 
 @torch.no_grad()
 def traced_misfit(result: Result, particles: int) -> TracedMisfit | None:
-    """Misfit of the first particles at the times that a reverse sampler traces, by rising step.
+    """Misfit of the first particles at the levels that a reverse sampler keeps, by rising step.
 
-    None if the sampler traces none, or is not a reverse process.
+    None if the sampler keeps none.
     """
-    sampler, problem = result.sampler, result.problem
-    if not isinstance(sampler, ReverseSampler) or not sampler.trace:
+    path, problem = result.samples.trajectory, result.problem
+    if path is None:
         return None
-    trace = result.samples.stats["trace"][0, :particles]
     found: dict[int, Tensor] = {}
-    for i, step in enumerate(sampler.traced_steps):
-        z = trace[:, i]
-        x = z if step.is_clean else problem.prior.denoise(z, step.next_level)
-        found[sampler.reverse_steps.index(step) + 1] = chi_squared(problem, x)
+    for i, step in enumerate(path.step.tolist()):
+        z, level = path.z[0, :particles, i], path.level(i)
+        x = problem.prior.denoise(z, level) if level.s else z
+        found[int(step)] = chi_squared(problem, x)
     steps = sorted(found)
     return TracedMisfit(steps, torch.stack([found[k] for k in steps]))

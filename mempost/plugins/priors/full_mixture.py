@@ -16,6 +16,7 @@ A single Gaussian is a mixture of one.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -23,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.capabilities import HasDensity, Withheld
-from mempost.core.counters import tally
+from mempost.core.denoised import Denoised
 from mempost.core.errors import PluginError
 from mempost.core.mixture import MixturePrior
 from mempost.core.noise import CLEAN, NoiseLevel
@@ -78,25 +79,13 @@ class FullMixture(MixturePrior):
         w, means, _ = self._condition(z, a, s)
         return torch.einsum("bk,kbd->bd", w, means)
 
-    def covariance_product(
-        self, z: Float[Tensor, "batch d"], level: NoiseLevel, v: Float[Tensor, "batch d"]
-    ) -> Float[Tensor, "batch d"]:
-        """Cov[x | z] v in closed form."""
-        self._check(z)
-        tally("denoiser_calls", len(z))
-        a, s = level.columns(z)
-        w, means, variances = self._condition(z, a, s)
-        within = self._from_basis(
-            s**2 * self.eigenvalues[:, None] / variances * self._to_basis(v.expand_as(means))
-        )
-        between = means - torch.einsum("bk,kbd->bd", w, means)
-        between = between * (between * v).sum(-1, keepdim=True)
-        return torch.einsum("bk,kbd->bd", w, within + between)
+    def at(self, z: Float[Tensor, "batch d"], level: NoiseLevel) -> FullDenoised:
+        """E[x | z] with its derivatives in closed form."""
+        return FullDenoised(self, z, level)
 
     def score(self, z: Float[Tensor, "batch d"], level: NoiseLevel) -> Float[Tensor, "batch d"]:
         """grad log p(z), at s = 0 too where no covariance is singular."""
-        self._check(z)
-        tally("denoiser_calls", len(z))
+        self._called(z)
         p, variances = self._project(z, *level.columns(z))
         w = self._log_weighted(p, variances).softmax(-1)
         return -torch.einsum("bk,kbd->bd", w, self._from_basis(p / variances))
@@ -178,6 +167,37 @@ class FullMixture(MixturePrior):
         t = state.tensors
         bases = t.get("bases")
         return cls(t["weights"], t["means"], t["eigenvalues"], bases, state.values["shape"])
+
+
+class FullDenoised(Denoised):
+    """The denoiser of a `FullMixture` at a state, in closed form."""
+
+    prior: FullMixture
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        """w_k (batch, K), E_k[x | z] (K, batch, d) and v_k (K, batch or 1, d)."""
+        self.prior._called(self.z)
+        return self.prior._condition(self.z, self.a, self.s)
+
+    @property
+    def mean(self) -> Float[Tensor, "batch d"]:
+        """sum_k w_k E_k[x | z]."""
+        w, means, _ = self._moments
+        return torch.einsum("bk,kbd->bd", w, means)
+
+    def vjp(self, v: Float[Tensor, "batch d"]) -> Float[Tensor, "batch d"]:
+        """(a / s^2) Cov[x | z] v."""
+        return self.a / self.s**2 * self.covariance_product(v)
+
+    def covariance_product(self, v: Float[Tensor, "batch d"]) -> Float[Tensor, "batch d"]:
+        """What the components have within, and between their means."""
+        prior, (w, means, variances) = self.prior, self._moments
+        gain = self.s**2 * prior.eigenvalues[:, None] / variances
+        within = prior._from_basis(gain * prior._to_basis(v.expand_as(means)))
+        between = means - self.mean
+        between = between * (between * v).sum(-1, keepdim=True)
+        return torch.einsum("bk,kbd->bd", w, within + between)
 
 
 def _has_zero(value: Tensor) -> bool:

@@ -34,6 +34,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -41,7 +42,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.capabilities import Examples, HasDensity, Withheld
-from mempost.core.counters import tally
+from mempost.core.denoised import Denoised
 from mempost.core.errors import PluginError
 from mempost.core.mixture import MixturePrior
 from mempost.core.noise import CLEAN, NoiseLevel
@@ -113,37 +114,13 @@ class KernelMixture(MixturePrior):
         v = query.v.to(z.dtype)
         return a * self.bandwidth**2 / v * z + s**2 / v * mean
 
-    def denoise_vjp(
-        self, z: Float[Tensor, "batch d"], level: NoiseLevel, v: Float[Tensor, "batch d"]
-    ) -> Float[Tensor, "batch d"]:
-        """(dD/dz)^T v in closed form."""
-        gain, ratio, spread = self._spread(z, level, v)
-        return gain * (self.bandwidth**2 * v + ratio * spread)
-
-    def covariance_product(
-        self, z: Float[Tensor, "batch d"], level: NoiseLevel, v: Float[Tensor, "batch d"]
-    ) -> Float[Tensor, "batch d"]:
-        """Cov[x | z] v in closed form."""
-        _, ratio, spread = self._spread(z, level, v)
-        return ratio * (self.bandwidth**2 * v + ratio * spread)
-
-    def _spread(self, z: Tensor, level: NoiseLevel, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """a / v, s^2 / v and Cov_w[x] v."""
-        self._check(z)
-        tally("denoiser_calls", len(z))
-        a, s = level.columns(z)
-        query = self._query(z, a, s)
-        spread = self._weighted_covariance(query, v)
-        return (a / query.v).to(z.dtype), (s**2 / query.v).to(z.dtype), spread
+    def at(self, z: Float[Tensor, "batch d"], level: NoiseLevel) -> KernelDenoised:
+        """E[x | z] with its derivatives in closed form."""
+        return KernelDenoised(self, z, level)
 
     def score(self, z: Float[Tensor, "batch d"], level: NoiseLevel) -> Float[Tensor, "batch d"]:
         """grad log p(z), at s = 0 too where the bandwidth is positive."""
-        self._check(z)
-        tally("denoiser_calls", len(z))
-        a, s = level.columns(z)
-        query = self._query(z, a, s)
-        mean, _ = self._weighted_mean(query, z.dtype)
-        return (a * mean - z) / query.v.to(z.dtype)
+        return self.at(z, level).score
 
     def _log_density(self, z: Tensor, a: Tensor, s: Tensor) -> Tensor:
         query = self._query(z, a, s)
@@ -280,9 +257,10 @@ class KernelMixture(MixturePrior):
         assert mean is not None and log_sum is not None
         return mean, log_sum
 
-    def _weighted_covariance(self, query: _Query, v: Tensor) -> Tensor:
+    def _weighted_covariance(
+        self, query: _Query, mean: Tensor, log_sum: Tensor, v: Tensor
+    ) -> Tensor:
         """Cov_w[x] v (batch, d) = sum_n w_n (x_n - xbar) ((x_n - xbar) . v), in a second pass."""
-        mean, log_sum = self._weighted_mean(query, v.dtype)
         mean = mean - self._centre.to(v.dtype)
         projected = (v * mean).sum(-1, keepdim=True)
         spread, total = torch.zeros_like(v), torch.zeros_like(projected)
@@ -291,6 +269,51 @@ class KernelMixture(MixturePrior):
             t = (logits - log_sum).to(v.dtype).exp() * (v @ x.T - projected)
             spread, total = spread + t @ x, total + t.sum(-1, keepdim=True)
         return spread - total * mean
+
+
+class KernelDenoised(Denoised):
+    """The denoiser of a `KernelMixture` at a state, in closed form."""
+
+    prior: KernelMixture
+
+    @cached_property
+    def _means(self) -> tuple[_Query, Tensor, Tensor]:
+        """The query, xbar (batch, d) and the log-sum-exp of its logits."""
+        self.prior._called(self.z)
+        query = self.prior._query(self.z, self.a, self.s)
+        return query, *self.prior._weighted_mean(query, self.z.dtype)
+
+    @cached_property
+    def _ratios(self) -> tuple[Tensor, Tensor]:
+        """a / v and s^2 / v."""
+        v, dtype = self._means[0].v, self.z.dtype
+        return (self.a / v).to(dtype), (self.s**2 / v).to(dtype)
+
+    def _spread(self, v: Tensor) -> Tensor:
+        """v -> (h^2 I + (s^2 / v) Cov_w[x]) v."""
+        query, mean, log_sum = self._means
+        spread = self.prior._weighted_covariance(query, mean, log_sum, v)
+        return self.prior.bandwidth**2 * v + self._ratios[1] * spread
+
+    @property
+    def mean(self) -> Float[Tensor, "batch d"]:
+        """(a h^2 / v) z + (s^2 / v) xbar."""
+        gain, ratio = self._ratios
+        return gain * self.prior.bandwidth**2 * self.z + ratio * self._means[1]
+
+    def vjp(self, v: Float[Tensor, "batch d"]) -> Float[Tensor, "batch d"]:
+        """(a h^2 / v) v + (a s^2 / v^2) Cov_w[x] v."""
+        return self._ratios[0] * self._spread(v)
+
+    def covariance_product(self, v: Float[Tensor, "batch d"]) -> Float[Tensor, "batch d"]:
+        """(h^2 s^2 / v) v + (s^2 / v)^2 Cov_w[x] v."""
+        return self._ratios[1] * self._spread(v)
+
+    @property
+    def score(self) -> Float[Tensor, "batch d"]:
+        """(a xbar - z) / v, at s = 0 too where h > 0."""
+        query, mean, _ = self._means
+        return (self.a * mean - self.z) / query.v.to(self.z.dtype)
 
 
 def _unit_roundoff(dtype: torch.dtype) -> float:

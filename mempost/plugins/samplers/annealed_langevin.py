@@ -30,6 +30,7 @@ from pydantic import Field, model_validator
 from mempost.core.fields import PluginField, named
 from mempost.core.iterative import IterativeSampler, SamplerState
 from mempost.core.noise import NoiseLevel
+from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.schedule import NoiseSchedule
 from mempost.core.streams import Stream
@@ -71,9 +72,8 @@ class AnnealedLangevin(IterativeSampler):
     def n_steps(self) -> int:
         return self.levels * self.steps_per_level
 
-    @property
-    def nfe(self) -> int:
-        return self.n_steps
+    def nfe(self, prior: FittedPrior) -> int:
+        return self.n_steps + prior.draw_calls
 
     def sigma(self, k: int) -> float:
         """Noise level of step k."""

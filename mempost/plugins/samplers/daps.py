@@ -22,12 +22,12 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.noise import NoiseLevel
+from mempost.core import flow
+from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
-from mempost.core.reverse import Step
+from mempost.core.solver import Step
 from mempost.core.streams import Stream
 from mempost.plugins.bibliography import ZHANG_2024_DAPS
-from mempost.plugins.samplers.dps_rules import misfit_ascent
 from mempost.plugins.samplers.renoising import RenoisingSampler
 
 
@@ -52,9 +52,8 @@ class DAPS(RenoisingSampler):
         None, gt=0, description="v: variance of a coordinate of x; null for the paper's r = s/a"
     )
 
-    @property
-    def nfe(self) -> int:
-        return self.steps * self.ode_steps
+    def nfe(self, prior: FittedPrior) -> int:
+        return self.steps * self.ode_steps + self.start.calls(prior)
 
     def estimate(
         self, problem: InverseProblem, z: Float[Tensor, "batch d"], step: Step, stream: Stream
@@ -66,18 +65,13 @@ class DAPS(RenoisingSampler):
         h = self.step_size / (precision + (self.gain / gamma) ** 2)
         x = centre
         for _ in range(self.langevin_steps):
-            _, ascent = misfit_ascent(problem, x)
+            _, ascent = problem.misfit_ascent(x)
             noise = stream.normal(tuple(x.shape), x.dtype, x.device)
             x = x + h / 2 * (ascent / gamma**2 - precision * (x - centre)) + h.sqrt() * noise
         return x
 
     def _flow(self, problem: InverseProblem, z: Tensor, step: Step) -> Tensor:
         """The end of the probability flow from z, by Euler steps in s/a, equal in time."""
-        level = step.level
-        for k in range(1, self.ode_steps):
-            mean = problem.prior.denoise(z, level)
-            to = self.schedule.level(step.t * (1 - k / self.ode_steps))
-            following = NoiseLevel(float(to.a), float(to.s))
-            z = following.a * mean + following.s * (z - level.a * mean) / level.s
-            level = following
-        return problem.prior.denoise(z, level)
+        times = [step.t * (1 - k / self.ode_steps) for k in range(1, self.ode_steps)]
+        levels = [step.level, *map(self.schedule.level, times)]
+        return flow.descend(problem.prior.denoise, z, levels, order=1)

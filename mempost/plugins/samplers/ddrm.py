@@ -17,7 +17,6 @@ Reference: Kawar, Elad, Ermon & Song 2022, "Denoising diffusion restoration mode
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -26,13 +25,14 @@ from torch import Tensor
 
 from mempost.core.iterative import SamplerState
 from mempost.core.problem import InverseProblem
-from mempost.core.reverse import ReverseSampler, Step
+from mempost.core.reverse import ReverseProcess
+from mempost.core.solver import Step
 from mempost.core.streams import Stream
 from mempost.plugins.bibliography import KAWAR_2022_DDRM
 from mempost.plugins.samplers.linear_model import Spectrum, linear_model, require_linear
 
 
-class DDRM(ReverseSampler):
+class DDRM(ReverseProcess):
     """Denoising diffusion restoration (linear operators), in the operator's singular directions.
 
     Noise level: used, at its true value. Assumes: E[x | z_t] is the truth; the data act on z_t
@@ -44,22 +44,21 @@ class DDRM(ReverseSampler):
     tags = frozenset({"linear", "needs_gradient", "uses_noise_level"})
     publications = (KAWAR_2022_DDRM,)
 
-    method: Literal["ddim"] = "ddim"
     eta: float = Field(0.85, ge=0, le=1, description="share of new noise where data are weak")
     eta_b: float = Field(1.0, ge=0, le=1, description="weight of the data where they are strong")
 
     def check(self, problem: InverseProblem) -> None:
         require_linear(problem, "ddrm")
 
-    def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
-        state = super().init(problem, stream)
+    def init(self, problem: InverseProblem, stream: Stream, first: int = 0) -> SamplerState:
+        state = super().init(problem, stream, first)
         (_, S, Vt), ybar = _observed(problem)
         z, level = state["z"], self.reverse_steps[0].level
         u, sigma = z / level.a, float(level.s) / float(level.a)
         noise = stream.normal(tuple(z.shape), z.dtype, z.device) @ Vt.T
         p = ybar + (sigma**2 - S**-2).clamp(min=0).sqrt() * noise
         p = torch.where(sigma * S >= 1, p, u @ Vt.T)
-        return {**state, "z": level.a * (u + (p - u @ Vt.T) @ Vt)}
+        return {"z": level.a * (u + (p - u @ Vt.T) @ Vt)}
 
     def move(
         self, problem: InverseProblem, z: Float[Tensor, "batch d"], step: Step, stream: Stream

@@ -23,7 +23,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.problem import InverseProblem
-from mempost.core.reverse import Step
+from mempost.core.solver import Step
 from mempost.core.streams import Stream
 from mempost.plugins.bibliography import ZHU_2023_DIFFPIR
 from mempost.plugins.samplers.linear_model import linear_model, require_linear

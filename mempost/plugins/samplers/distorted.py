@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mempost.core.fields import PluginField
+from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import ExactSampler, PosteriorSampler, Samples
@@ -48,9 +49,8 @@ class Distorted(PosteriorSampler):
     def needs_question(self) -> bool:
         return self.sampler.needs_question
 
-    @property
-    def nfe(self) -> int | None:
-        return self.sampler.nfe
+    def nfe(self, prior: FittedPrior) -> int | None:
+        return self.sampler.nfe(prior)
 
     @property
     def preparations(self) -> int:

@@ -11,22 +11,21 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Literal
 
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from mempost.core.problem import InverseProblem
-from mempost.core.reverse import ReverseSampler, Step
+from mempost.core.reverse import ReverseProcess
 from mempost.core.sampler import require_finite
+from mempost.core.solver import Step
 from mempost.core.streams import Stream
 
 
-class RenoisingSampler(ReverseSampler):
+class RenoisingSampler(ReverseProcess):
     """Base of methods that go from z to x and back; authors override ``estimate``."""
 
-    method: Literal["ddim"] = "ddim"
     eta: float = Field(1.0, ge=0, le=1, description="share of new noise: 0 keeps the old, 1 none")
 
     @abstractmethod

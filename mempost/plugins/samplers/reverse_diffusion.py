@@ -1,7 +1,8 @@
 """Unconditional reverse diffusion: samples of the prior through its score at every noise level.
 
-The integrators and their equations stand in `mempost.core.reverse`. The data are not used: as an
-answer to an inverse problem this is the prior, and a baseline for every guided sampler.
+The process stands in `mempost.core.reverse`, the steps in `mempost.core.flow` and the solvers. The
+data are not used: as an answer to an inverse problem this is the prior, and a baseline for every
+guided sampler.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from mempost.plugins.bibliography import KARRAS_2022_EDM, SONG_2021_DDIM, SONG_2
 class ReverseDiffusion(ReverseSampler):
     """Samples of the prior by reverse diffusion, without the data.
 
-    Noise level: not used. Assumes: nothing of the operator. Cost of a step: one denoiser call
-    (heun: two). Error with the exact score: O(1/steps) for ddim and euler_maruyama, O(1/steps^2)
-    for heun, plus what is lost by starting from noise (``start``) and below ``t_min``.
+    Noise level: not used. Assumes: nothing of the operator. Cost of a step: that of the solver.
+    Error with the exact score: that of the solver, plus what is lost by starting from noise
+    (``start``) and below ``t_min``.
     """
 
     publications = (SONG_2021_SCORE, SONG_2021_DDIM, KARRAS_2022_EDM)
 
     @property
-    def needs_question(self) -> bool:
-        return False
+    def guide(self) -> None:
+        return None

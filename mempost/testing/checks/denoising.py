@@ -87,7 +87,7 @@ def posterior_covariance(case: PriorCase) -> None:
         z = case.states(level, 2)
         v = torch.eye(case.fitted.dimension).double()[:d]
         rows = z.repeat_interleave(d, 0)
-        product = case.fitted.covariance_product(rows, level, v.repeat(len(z), 1))
+        product = case.fitted.at(rows, level).covariance_product(v.repeat(len(z), 1))
         covariance = product.reshape(len(z), d, -1)[..., :d]
         size = max(float(covariance.abs().max()), 1e-12 * case.scale**2)
         what = f"Cov[x | z] at {level}"

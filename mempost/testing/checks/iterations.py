@@ -70,7 +70,7 @@ def resume(case: SamplerCase) -> None:
 @CHECKS.add()
 def denoiser_calls(case: SamplerCase) -> None:
     """The number of denoiser calls a sample is not the declared one (`nfe`)."""
-    declared = case.plugin.nfe
+    declared = case.plugin.nfe(case.problem.prior)
     if declared is None:
         raise NotApplicable("the sampler declares no number of denoiser calls")
     _, _, counts = case.recorded

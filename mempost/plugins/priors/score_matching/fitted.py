@@ -16,16 +16,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 from typing import Self
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from mempost.core import flow
 from mempost.core.errors import CorruptFileError, PluginError
 from mempost.core.fields import PluginField
 from mempost.core.network import Network
+from mempost.core.noise import NoiseLevel
 from mempost.core.prior import FittedPrior, State
 from mempost.core.streams import TILE, Stream
 from mempost.plugins.priors.score_matching.denoiser import Denoiser
@@ -87,22 +88,19 @@ class FittedScore(FittedPrior):
     def _denoise(self, z: Tensor, a: Tensor, s: Tensor) -> Tensor:
         return self.denoiser(z / a, s / a)
 
+    @property
+    def draw_calls(self) -> int:
+        return 2 * self.sample_steps + 1
+
     def _draw(self, stream: Stream) -> Tensor:
         low, high = self.denoiser.low, self.denoiser.high
-        levels = EDM(sigma_min=low, sigma_max=high)
-        sigmas = torch.as_tensor(levels.level(levels.times(self.sample_steps)).s).tolist()
+        schedule = EDM(sigma_min=low, sigma_max=high)
+        sigmas = torch.as_tensor(schedule.level(schedule.times(self.sample_steps)).s).tolist()
         noise = stream.normal((TILE, self.dimension), self.dtype, self.device)
         u = self.denoiser.centre + math.hypot(high, self.denoiser.sigma_data) * noise
-
-        def slope(u: Tensor, sigma: float) -> Tensor:
-            return (u - self.denoiser.inside(u, u.new_full((1, 1), sigma))) / sigma
-
+        levels = [NoiseLevel(1.0, sigma) for sigma in sigmas]
         with torch.no_grad():
-            for sigma, following in pairwise(sigmas):
-                first = slope(u, sigma)
-                second = slope(u + (following - sigma) * first, following)
-                u = u + (following - sigma) * (first + second) / 2
-            return self.denoiser.inside(u, u.new_full((1, 1), low))
+            return flow.descend(self.denoise, u, levels, order=2)
 
     # -- stored -------------------------------------------------------------------------------
 

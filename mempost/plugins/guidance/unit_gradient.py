@@ -16,7 +16,7 @@ steps x step_length. Under a memorized prior the frozen network matters: its Jac
 guiding while the frozen one keeps pushing off the training examples. Every peculiarity can be
 switched; the defaults are the rule as it was run.
 
-To rerun it: ``schedule: {type: vp_discrete}``, ``steps: 200``, ``t_min: 0.005``, ``method: ddim``,
+To rerun it: ``schedule: {type: vp_discrete}``, ``steps: 200``, ``t_min: 0.005``, ``solver: ddim``,
 ``start: standard_normal``.
 
 Reference: Siahkoohi & Sabeddu 2026, "On the role of memorization in learned priors for geophysical
@@ -25,7 +25,7 @@ inverse problems", and the code that goes with it.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -33,21 +33,23 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.autodiff import value_and_pullback
+from mempost.core.guidance import Correction
 from mempost.core.noise import NoiseLevel
 from mempost.core.problem import InverseProblem
-from mempost.core.reverse import Step
-from mempost.plugins.samplers.dps_rules import GuidanceRule, misfit_ascent
+from mempost.core.solver import Step
+from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 
 
-class UnitGradient(GuidanceRule):
+class UnitGradient(Correction):
     """A move of fixed length down the misfit after every step; the noise level is not used.
 
     Assumes nothing that could be called a likelihood. Any differentiable operator. Cost of a step:
     two denoiser calls, one forward map, one pullback (two for ``jacobian: exact``).
     """
 
-    uses_noise_level: ClassVar[bool] = False
-    type: Literal["unit_gradient"] = "unit_gradient"
+    tags = frozenset({"needs_gradient"})
+    publications = (SIAHKOOHI_2026_MEMORIZATION,)
+
     step_length: float = Field(
         0.07, gt=0, description="length of the move, or factor of the gradient (see length)"
     )
@@ -67,23 +69,27 @@ class UnitGradient(GuidanceRule):
     )
 
     def correct(
-        self, problem: InverseProblem, z: Float[Tensor, "batch d"], step: Step
+        self,
+        problem: InverseProblem,
+        z: Float[Tensor, "batch d"],
+        z_next: Float[Tensor, "batch d"],
+        step: Step,
     ) -> Float[Tensor, "batch d"]:
         if step.is_clean and not self.move_after_last:
-            return z
+            return z_next
         if self.jacobian == "exact":
-            x, pullback = value_and_pullback(lambda u: self._estimate(problem, u, step), z)
-            ascent = pullback(misfit_ascent(problem, x)[1])
+            x, pullback = value_and_pullback(lambda u: self._estimate(problem, u, step), z_next)
+            ascent = pullback(problem.misfit_ascent(x)[1])
         else:
-            _, ascent = misfit_ascent(problem, self._estimate(problem, z, step))
+            _, ascent = problem.misfit_ascent(self._estimate(problem, z_next, step))
             scaled_by = step.level if self.jacobian == "frozen_old_scale" else _noisy(step)
             ascent = ascent / scaled_by.a
         if self.length == "unit":
             norm = ascent.norm(dim=-1, keepdim=True)
             ascent = torch.where(norm == 0, 0, ascent / norm)
-        return z + self.step_length * ascent
+        return z_next + self.step_length * ascent
 
-    def correction_calls(self, step: Step) -> int:
+    def calls(self, step: Step) -> int:
         clean_already = self.second_call == "new_level" or not self.move_after_last
         return 0 if step.is_clean and clean_already else 1
 
