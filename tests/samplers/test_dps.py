@@ -251,16 +251,12 @@ def test_rules_are_given_by_name_or_in_full():
     assert DPS(rule="unit_gradient").rule == UnitGradient()
     assert DPS(rule={"type": "residual_norm", "zeta": 0.3}).rule == ResidualNorm(zeta=0.3)
     assert DPS.model_validate(DPS(rule="unit_gradient").model_dump()) == DPS(rule="unit_gradient")
-    schema = DPS.model_json_schema()["properties"]["rule"]
-    assert {"enum": ["gaussian", "residual_norm", "unit_gradient"], "type": "string"} in schema[
-        "anyOf"
-    ]
 
 
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ("zeta", "does not match any of the expected tags"),
+        ("zeta", "No guidance has this name"),
         ({"type": "gaussian", "zeta": 1.0}, "Unknown name"),
         ({"type": "residual_norm", "zeta": -1.0}, "greater than 0"),
         ({"type": "unit_gradient", "jacobian": "adjoint"}, "Input should be"),

@@ -58,7 +58,7 @@ METHODS = [("ddim", 1), (DDIM(eta=1.0), 1), ("euler_maruyama", 1), ("heun", 2)]
 
 
 @pytest.mark.parametrize(
-    ("schedule", "method", "eta", "expected"),
+    ("schedule", "solver", "expected"),
     [
         (schedule, *case)
         for schedule in SCHEDULES
@@ -68,13 +68,13 @@ METHODS = [("ddim", 1), (DDIM(eta=1.0), 1), ("euler_maruyama", 1), ("heun", 2)]
     ],
     ids=str,
 )
-def test_order_of_moments_for_a_gaussian(schedule, method, eta, expected):
+def test_order_of_moments_for_a_gaussian(schedule, solver, expected):
     """Steps are affine in z and the noise, so moments of all samples are known without sampling."""
     problem = gaussian_problem()
     steps, errors = [48, 96, 192], []
     for n in steps:
         sampler = ReverseDiffusion(
-            schedule=schedule, steps=n, method=method, eta=eta, t_min=0.05, final="stop"
+            schedule=schedule, steps=n, solver=solver, t_min=0.05, final="stop"
         )
         a, s = sampler.reverse_steps[0].level.columns(MEAN)
         mean = a[0] * MEAN
@@ -99,7 +99,7 @@ def test_order_of_the_flow_for_a_mixture(method, expected):
     fine = run(ReverseDiffusion(**common, steps=2000, solver="heun"), problem, start)["z"]
     steps, errors = [40, 80, 160], []
     for n in steps:
-        z = run(ReverseDiffusion(**common, steps=n, method=method), problem, start)["z"]
+        z = run(ReverseDiffusion(**common, steps=n, solver=method), problem, start)["z"]
         errors.append(float((z - fine).norm(dim=-1).mean()))
     assert order(steps, errors) == pytest.approx(expected, abs=0.2)
 
