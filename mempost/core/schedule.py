@@ -94,11 +94,11 @@ class ExplodingSchedule(NoiseSchedule):
         return self
 
     @abstractmethod
-    def sigma(self, t: Tensor) -> Tensor:
+    def std(self, t: Tensor) -> Tensor:
         """s(t)."""
 
     def level(self, t: Time) -> NoiseLevel:
-        sigma = self.sigma(as_time(t))
+        sigma = self.std(as_time(t))
         return NoiseLevel(torch.ones_like(sigma), sigma)
 
     def drift(self, t: Time) -> Tensor:

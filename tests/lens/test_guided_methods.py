@@ -13,7 +13,6 @@ from mempost.core.denoised import Denoised
 from mempost.core.errors import PluginError
 from mempost.core.noise import GaussianNoise, NoiseLevel
 from mempost.core.problem import InverseProblem
-from mempost.core.schedule import VarianceExploding, VariancePreserving
 from mempost.core.streams import Streams
 from mempost.plugins.operators.identity import Identity
 from mempost.plugins.operators.linear import Linear

@@ -24,7 +24,7 @@ class EDM(ExplodingSchedule):
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
         return low + t * (high - low), high - low
 
-    def sigma(self, t: Tensor) -> Tensor:
+    def std(self, t: Tensor) -> Tensor:
         return self._root(t)[0] ** self.rho
 
     def diffusion_squared(self, t: Time) -> Tensor:

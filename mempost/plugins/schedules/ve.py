@@ -21,8 +21,8 @@ class VarianceExploding(ExplodingSchedule):
     sigma_min: float = Field(0.01, gt=0)
     sigma_max: float = Field(50.0, gt=0)
 
-    def sigma(self, t: Tensor) -> Tensor:
+    def std(self, t: Tensor) -> Tensor:
         return self.sigma_min * torch.exp(t * math.log(self.sigma_max / self.sigma_min))
 
     def diffusion_squared(self, t: Time) -> Tensor:
-        return 2 * math.log(self.sigma_max / self.sigma_min) * self.sigma(as_time(t)) ** 2
+        return 2 * math.log(self.sigma_max / self.sigma_min) * self.std(as_time(t)) ** 2
