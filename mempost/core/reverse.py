@@ -180,7 +180,7 @@ class ReverseSampler(ReverseProcess):
     def _tags(self) -> frozenset[Tag]:
         """Its own, and those of the guidance."""
         guide = self.guide
-        return super()._tags() | (frozenset() if guide is None or guide is self else guide.tags)
+        return super()._tags() if guide is None else super()._tags() | guide.tags
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -278,6 +278,9 @@ class GuidedSampler(Guidance, ReverseSampler):
     @property
     def guide(self) -> Guidance:
         return self
+
+    def _tags(self) -> frozenset[Tag]:
+        return type(self).tags
 
 
 @lru_cache(maxsize=64)

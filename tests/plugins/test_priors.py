@@ -363,7 +363,7 @@ def test_blocks_change_nothing(
             prior.denoise(z, level),
             prior.log_density(z, level),
             prior.responsibilities(z, level),
-            prior.covariance_product(z, level, v) / s**2,
+            prior.at(z, level).covariance_product(v) / s**2,
         ]
 
     whole = answers()

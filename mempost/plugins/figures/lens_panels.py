@@ -14,7 +14,6 @@ import numpy as np
 from mempost.core.errors import PluginError
 from mempost.core.measured import Array
 from mempost.core.result import Result
-from mempost.core.reverse import ReverseSampler
 from mempost.plugins.figures import style
 
 if TYPE_CHECKING:
@@ -44,9 +43,9 @@ class Lens:
     @property
     def particles(self) -> list[np.ndarray]:
         """The particles (n, d) that the sampler has kept, level by level."""
-        sampler, kept = self.result.sampler, self.result.samples.stats["trace"].flatten(0, 1)
-        assert isinstance(sampler, ReverseSampler) and sampler.trace is not None
-        return [kept[:, sampler.trace.index(t)].cpu().numpy() for t in self.t]
+        path = self.result.samples.trajectory
+        assert path is not None
+        return [path.states(path.t.tolist().index(t)).cpu().numpy() for t in self.t]
 
     @property
     def worst_spread(self) -> str:
@@ -67,7 +66,7 @@ def lenses(group: Mapping[str, Result]) -> dict[str, Lens]:
     if not found:
         raise PluginError(
             "no sampler's trace has been measured: add {type: finite_sample_lens} to the metrics "
-            "and trace: [t, ...] to a sampler"
+            "and save: [t, ...] to a sampler"
         )
     return found
 
