@@ -396,7 +396,7 @@ def test_methods_disagree_where_they_should():
     problem, level = mixture(), NoiseLevel(0.7, 0.714)
     z = torch.linspace(-1, 1.5, 6, dtype=torch.float64)[:, None]
     scores = [
-        sampler.likelihood_score(problem, Denoised(problem.prior, z, level))
+        sampler.guide.likelihood_score(problem, Denoised(problem.prior, z, level))
         for sampler in (PiGDM(), PiGDM(variance="ratio"), TMPD(), DPS())
     ]
     for i, one in enumerate(scores):
