@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch import Tensor
 
 from mempost.core.arrays import Matrix
@@ -29,7 +29,7 @@ from mempost.core.noise import NoiseLevel
 from mempost.core.plugin import InputFile, Recipe
 from mempost.core.prior import FittedPrior
 from mempost.core.streams import TILE, Stream
-from mempost.core.variants import by_name
+from mempost.core.variants import ONE_OF
 
 
 class Start(Recipe, ABC):
@@ -152,13 +152,5 @@ def _read(file: Path) -> Tensor:
     return torch.from_numpy(rows.astype(np.float64))
 
 
-_Starts = Marginal | Noise | StandardNormal | Points | Square | Latents
-StartField = Annotated[
-    _Starts,
-    Field(discriminator="type"),
-    BeforeValidator(
-        by_name,
-        json_schema_input_type=Literal["marginal", "noise", "standard_normal", "square"] | _Starts,
-    ),
-]
+StartField = Annotated[Marginal | Noise | StandardNormal | Points | Square | Latents, ONE_OF]
 """A start in a spec: a name, or ``{type: square, half_side: 2.1}``."""
