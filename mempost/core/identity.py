@@ -21,7 +21,6 @@ from pydantic import BaseModel
 
 from mempost.core.arrays import FrozenArray
 from mempost.core.closure import closure
-from mempost.core.errors import PluginError
 from mempost.core.notebook import is_fileless, used_by
 from mempost.core.plugin import Plugin, Recipe
 from mempost.core.registry import REGISTRIES
@@ -150,9 +149,7 @@ def _version(name: str) -> str:
 @functools.cache
 def _distribution(cls: type[Plugin]) -> tuple[str, str]:
     for registry in REGISTRIES.values():
-        try:
-            entry = registry.entry(registry.name_of(cls))
-        except PluginError:
-            continue
-        return entry.distribution, entry.version
+        if (name := registry.find(cls)) is not None:
+            entry = registry.entry(name)
+            return entry.distribution, entry.version
     return cls.__module__, "unregistered"

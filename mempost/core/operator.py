@@ -133,6 +133,11 @@ class ForwardOperator(Plugin, ABC):
         columns = torch.func.vmap(push, chunk_size=64)(directions)
         return self(x), columns.flatten(2).movedim(0, -1)
 
+    @property
+    def parts(self) -> tuple[ForwardOperator, ...]:
+        """The operators that it is composed of, outermost first; itself if of none."""
+        return (self,)
+
     def __matmul__(self, inner: ForwardOperator) -> Composition:
         """G @ F: first F, then G."""
         return compose([self, inner])
@@ -142,6 +147,10 @@ class Composition(ForwardOperator):
     """Operators applied right to left."""
 
     operators: tuple[SerializeAsAny[ForwardOperator], ...]
+
+    @property
+    def parts(self) -> tuple[ForwardOperator, ...]:
+        return self.operators
 
     def _tags(self) -> frozenset[Tag]:
         """Linear if all parts are, complex if one is."""
@@ -182,7 +191,4 @@ class Composition(ForwardOperator):
 
 def compose(operators: list[ForwardOperator]) -> Composition:
     """Compose right to left, flattening compositions."""
-    flat: list[Any] = []
-    for operator in operators:
-        flat.extend(operator.operators if isinstance(operator, Composition) else [operator])
-    return Composition(operators=tuple(flat))
+    return Composition(operators=tuple(part for operator in operators for part in operator.parts))

@@ -245,13 +245,8 @@ class Registry:
         """
         self._local[name] = self.require(cls, f"{self.kind} {name!r}")
 
-    def name_of(self, cls: type[Plugin]) -> str:
-        """The name under which a class is registered.
-
-        Raises:
-            PluginError: it is not registered.
-        """
-        target = f"{cls.__module__}:{cls.__qualname__}"
+    def find(self, cls: type[Plugin]) -> str | None:
+        """The name under which a class is registered, or None."""
         for name, local in self._local.items():
             if local is cls:
                 return name
@@ -259,8 +254,20 @@ class Registry:
             module, _, attribute = entries[0].target.partition(":")  # where it may be re-exported
             if getattr(sys.modules.get(module), attribute, None) is cls:
                 return name
+        return None
+
+    def name_of(self, cls: type[Plugin]) -> str:
+        """The name under which a class is registered.
+
+        Raises:
+            PluginError: it is not registered.
+        """
+        name = self.find(cls)
+        if name is not None:
+            return name
         raise PluginError(
-            f"{target} is not registered as a {self.kind}: add an entry point, or in a notebook "
+            f"{cls.__module__}:{cls.__qualname__} is not registered as a {self.kind}: "
+            "add an entry point, or in a notebook "
             f"call mempost.register({self.kind!r}, name, cls)"
         )
 

@@ -10,15 +10,56 @@ Metrics and figures measure and draw v, which does not depend on the coordinates
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
-from mempost.core.operator import Composition, ForwardOperator
+from mempost.core.arrays import FrozenArray
+from mempost.core.capabilities import ask
+from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+
+
+class WaveGrid(Protocol):
+    """Nodes of a model in a larger grid, with the size of the model in km."""
+
+    @property
+    def extent(self) -> tuple[float, float]: ...
+
+    def interior(self, u: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasWaves(Protocol):
+    """Waves that travel through squared slowness (n_x, n_z), as of `Helmholtz`.
+
+    Positions of ``sources`` and ``receivers`` are (x, z) in km, ``frequencies`` in Hz, ``spacing``
+    in km; ``wavefields`` gives the pressure on the grid for each source.
+    """
+
+    @property
+    def grid(self) -> WaveGrid: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def spacing(self) -> float: ...
+    @property
+    def frequencies(self) -> tuple[float, ...]: ...
+    @property
+    def sources(self) -> FrozenArray: ...
+    @property
+    def receivers(self) -> FrozenArray: ...
+
+    def wavefields(
+        self, m: Float[Tensor, "batch n_x n_z"], frequency: float
+    ) -> Complex[Tensor, "batch s N_x N_z"]: ...
+
+    def range_shape(self, domain_shape: Shape) -> Shape: ...
+    def __call__(self, x: Float[Tensor, "batch n_x n_z"]) -> Tensor: ...
+    def vjp(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -26,25 +67,24 @@ class WaveModels:
     """From states of a problem to the models that its waves travel through.
 
     Attributes:
-        waves: the Helmholtz operator.
+        waves: the operator that has waves.
         inner: the operators before it, outermost first.
         shape: shape of one x.
     """
 
-    waves: Helmholtz
+    waves: HasWaves
     inner: tuple[ForwardOperator, ...]
     shape: tuple[int, ...]
 
     @classmethod
     def of(cls, problem: InverseProblem) -> WaveModels | None:
-        """The models of a problem, or None if there is no Helmholtz operator in it."""
+        """The models of a problem, or None if no operator in it has waves."""
         if problem.question is None:
             return None
-        operator = problem.operator
-        parts = operator.operators if isinstance(operator, Composition) else (operator,)
+        parts = problem.operator.parts
         for place, part in enumerate(parts):
-            if isinstance(part, Helmholtz):
-                return cls(part, tuple(parts[place + 1 :]), problem.prior.shape)
+            if (waves := ask(part, HasWaves)) is not None:
+                return cls(waves, parts[place + 1 :], problem.prior.shape)
         return None
 
     @torch.no_grad()

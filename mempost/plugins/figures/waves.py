@@ -11,8 +11,7 @@ from torch import Tensor
 from mempost.core.errors import PluginError
 from mempost.core.result import Result
 from mempost.plugins.figures import style
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
-from mempost.plugins.wave_models import WaveModels
+from mempost.plugins.wave_models import HasWaves, WaveModels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +20,7 @@ MARKERS = 30
 """Positions shown at most."""
 
 
-def physics(result: Result, figure: str) -> tuple[Helmholtz, Float[Tensor, "1 n_x n_z"]]:
+def physics(result: Result, figure: str) -> tuple[HasWaves, Float[Tensor, "1 n_x n_z"]]:
     """The wave operator of a problem and the squared slowness of the truth on its grid.
 
     Raises:
@@ -36,7 +35,7 @@ def physics(result: Result, figure: str) -> tuple[Helmholtz, Float[Tensor, "1 n_
 
 
 def image(
-    ax: Axes, operator: Helmholtz, values: Tensor, colours: str, limits: tuple[float, float]
+    ax: Axes, operator: HasWaves, values: Tensor, colours: str, limits: tuple[float, float]
 ) -> Any:
     """A field (n_x, n_z) as a map, x to the right and z downwards, in km."""
     width, depth = operator.grid.extent
@@ -58,7 +57,7 @@ def signed_limits(values: Tensor, quantile: float = 0.99) -> tuple[float, float]
     return -top, top
 
 
-def positions(ax: Axes, operator: Helmholtz, marked: tuple[int, int] | None = None) -> None:
+def positions(ax: Axes, operator: HasWaves, marked: tuple[int, int] | None = None) -> None:
     """Sources as stars and receivers as triangles, thinned where they are dense.
 
     Only one pair of them if ``marked``.

@@ -42,6 +42,11 @@ def library() -> ctypes.CDLL:
     return mkl
 
 
+def is_installed() -> bool:
+    """Whether MKL is found, so that `library` has something to load."""
+    return _path() is not None
+
+
 def _path() -> str | None:
     try:
         files = importlib.metadata.files("mkl") or []
