@@ -618,16 +618,16 @@ class PositionMatters(DPSLike):
 
 
 class GlobalStart(DPSLike):
-    def init(self, problem, stream):
+    def init(self, problem, stream, first=0):
         return {"z": torch.randn(TILE, problem.dimension, dtype=problem.prior.dtype)}
 
 
 class Reseeds(DPSLike):
     """Seeds the global generator to be reproducible."""
 
-    def init(self, problem, stream):
+    def init(self, problem, stream, first=0):
         torch.manual_seed(0)
-        return super().init(problem, stream)
+        return super().init(problem, stream, first)
 
 
 class OneCallTooMany(DPSLike):
