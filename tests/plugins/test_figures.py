@@ -21,6 +21,7 @@ from metric_results import Cubic, Normal, NormalMixture, problem_of, results_of
 from mempost.core.errors import PluginError
 from mempost.core.figure import Picture
 from mempost.core.measured import Measured, interval
+from mempost.core.metric import Metric
 from mempost.core.operator import ForwardOperator
 from mempost.core.plugin import Plugin
 from mempost.core.registry import REGISTRIES
@@ -36,6 +37,7 @@ from mempost.plugins.figures.memorization_bars import MemorizationBars
 from mempost.plugins.figures.nearest_images import NearestImages, data_image
 from mempost.plugins.figures.sampler_histograms import SamplerHistograms
 from mempost.plugins.figures.trace import Trace
+from mempost.plugins.metrics.mcmc import MCMCDiagnostics
 from mempost.testing.examples import example_plugin
 
 LINE = [[-1.5], [-0.4], [0.4], [1.2], [2.5]]
@@ -52,6 +54,14 @@ def drawn(pictures: Iterable[Picture]) -> dict[str, Canvas]:
     for name, figure in found.items():
         assert re.fullmatch(r"[A-Za-z0-9_-]+", name)
         figure.savefig(io.BytesIO(), format="png", dpi=40)
+    return found
+
+
+def measured_by(metric: Metric, results: Iterable[Result]) -> list[Result]:
+    """The results, with what a metric has measured of each."""
+    found = list(results)
+    for result in found:
+        result.measured.update(metric.evaluate(result))
     return found
 
 
@@ -409,8 +419,12 @@ def test_trace() -> None:
     problem = problem_of([[0.0, 0.0]])
     chains = Samples(normal(6, 40, 2))
     answers = {"mala": chains, "exact": Normal([0.0, 0.0], [1.0, 1.0])}
-    results = list(results_of(problem, answers).values())
-    figures = drawn(Trace(coordinate=1, chains=3, lags=10).draw(results))
+    results = measured_by(MCMCDiagnostics(), results_of(problem, answers).values())
+    (picture,) = pictures = list(Trace(coordinate=1, chains=3, lags=10).draw(results))
+    figures = drawn(pictures)
+    columns = MCMCDiagnostics().evaluate(results[0]).columns
+    assert list(columns) == ["ess_bulk", "ess_tail", "r_hat"]
+    assert f"worst coordinate {columns['ess_bulk']:.0f} and" in picture.caption
     assert list(figures) == ["trace"]
     left, right = figures["trace"].axes
     assert len(left.get_lines()) == 3
@@ -419,7 +433,10 @@ def test_trace() -> None:
     assert re.fullmatch(r"mala: ESS \d+ of 240, \$\\hat\{R\}\$ = [01]\.\d{3}", title)
     assert len(right.collections[0].get_segments()) == 11
     assert left.get_ylabel() == "$x_{2}$"
-    with pytest.raises(PluginError, match="no sampler has several"):
+    segments = right.collections[0].get_segments()
+    rho = results[0].measured["autocorrelation"][1]
+    np.testing.assert_allclose([part[1, 1] for part in segments], rho[:11])
+    with pytest.raises(PluginError, match=r"add \{type: mcmc\} to the metrics"):
         list(Trace().draw([r for r in results if r.key == "exact"]))
     with pytest.raises(PluginError, match="coordinate is 5; allowed are 0 to 1"):
         list(Trace(coordinate=5).draw(results))
@@ -430,7 +447,7 @@ def test_traces_of_a_sweep_are_numbered() -> None:
     for h in (0.1, 0.2):
         answers = {"ula": Samples(normal(4, 10, 1))}
         results += results_of(problem_of([[0.0]]), answers, point={"prior.bandwidth": h}).values()
-    figures = drawn(Trace().draw(results))
+    figures = drawn(Trace().draw(measured_by(MCMCDiagnostics(), results)))
     assert list(figures) == ["trace_0", "trace_1"]
 
 
