@@ -38,6 +38,8 @@ from mempost.plugins.figures.nearest_images import NearestImages, data_image
 from mempost.plugins.figures.sampler_histograms import SamplerHistograms
 from mempost.plugins.figures.trace import Trace
 from mempost.plugins.metrics.mcmc import MCMCDiagnostics
+from mempost.plugins.metrics.moments import Moments
+from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour
 from mempost.testing.examples import example_plugin
 
 LINE = [[-1.5], [-0.4], [0.4], [1.2], [2.5]]
@@ -338,7 +340,9 @@ def test_memorization_bars() -> None:
         point = {"operator": "mask", "data.n_train": n}
         results.append(swept(measured, point, "exact"))
         results.append(swept(measured | {"nn_rate": interval(0.1, 0.05, 0.2)}, point, "dps"))
-    figures = drawn(MemorizationBars().draw(results))
+    (picture,) = pictures = list(MemorizationBars().draw(results))
+    figures = drawn(pictures)
+    assert "0.9 (0.85 to 0.92) against 0.8 (0.75 to 0.82) held out" in picture.caption
     (ax,) = figures["memorization_bars"].axes  # nn_third_rate was not measured
     bars = [c for c in ax.containers if isinstance(c, BarContainer)]
     heights = [round(bar.patches[0].get_height(), 6) for bar in bars]
@@ -378,12 +382,14 @@ def images(operator: ForwardOperator | None = None) -> list[Result]:
         draws = train[torch.tensor([2, 0, 5, 1])] + 0.01
         answers = {"draws": draws, "closed": Normal(train[0], torch.full((16,), 0.2))}
         results += results_of(problem, answers, point={"data.n": n}, truth=truth, n=5).values()
-    return results
+    return measured_by(Moments(), measured_by(NearestNeighbour(resamples=10), results))
 
 
 def test_nearest_images() -> None:
     results = images(Top())
-    figures = drawn(NearestImages(samples=2).draw(results))
+    pictures = list(NearestImages(samples=2).draw(results))
+    figures = drawn(pictures)
+    assert f"{float(results[0].measured['nn_rate'][0]):.3g} (" in pictures[0].caption
     assert list(figures) == ["nearest_images_draws", "nearest_images_closed"]
     panels = [ax for ax in figures["nearest_images_draws"].axes if ax.images]
     assert len(panels) == 2 * 8
@@ -408,6 +414,9 @@ def test_nearest_images() -> None:
 def test_data_that_are_images_stay() -> None:
     (first, *_) = images()
     assert data_image(first) is first.problem.y
+    del first.measured["mean"]
+    with pytest.raises(PluginError, match=r"add \{type: moments\} to the metrics"):
+        list(NearestImages().draw([first]))
     with pytest.raises(PluginError, match=r"draws images \(height, width\), found shape \(1,\)"):
         list(NearestImages().draw(on_the_line()))
 

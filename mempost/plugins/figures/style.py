@@ -200,6 +200,14 @@ def _legend_columns(labels: list[str], inches: float) -> int:
     return 1
 
 
+def spread_draws(result: Result, most: int) -> np.ndarray:
+    """Places of at most ``most`` draws, evenly spaced along as many chains as there are."""
+    chains, draws = result.samples.values.shape[:2]
+    chains, each = min(chains, most), min(draws, max(1, most // min(chains, most)))
+    along = np.linspace(0, draws - 1, each).round().astype(int)
+    return (np.arange(chains)[:, None] * draws + along).ravel()
+
+
 def thinned(groups: Sequence[dict[str, Result]], most: int) -> list[dict[str, Result]]:
     """At most ``most`` of the sweep points, evenly spaced, the ends included."""
     if len(groups) <= most:
