@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,3 +41,17 @@ class Figure(Plugin, ABC):
     @abstractmethod
     def draw(self, results: Sequence[Result]) -> Iterable[Picture]:
         """Pictures, each with a caption and an alternative text."""
+
+
+def ready_matplotlib() -> None:
+    """Import matplotlib, whatever backend a notebook of another environment has set."""
+    wanted = os.environ.pop("MPLBACKEND", None)
+    import matplotlib
+
+    if wanted is None:
+        return
+    try:
+        matplotlib.rcParams["backend"] = wanted
+    except ValueError:  # it is not installed here, and figures go to files
+        wanted = "agg"
+    os.environ["MPLBACKEND"] = wanted

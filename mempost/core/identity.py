@@ -12,7 +12,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import itertools
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +27,7 @@ from mempost.core.notebook import is_fileless, used_by
 from mempost.core.plugin import Plugin, Recipe
 from mempost.core.registry import REGISTRIES
 
+MOST_FILES = 1000
 LIBRARIES = ("mempost", "torch", "numpy", "scipy")
 
 
@@ -60,9 +63,14 @@ def plugins_in(parts: Any) -> Iterator[Plugin]:
 
 
 def file_hashes(parts: Any) -> dict[str, str]:
-    """sha256 of every file that recipes read (their `Path` fields), by path."""
+    """sha256 of every file and folder that recipes read, by path.
+
+    These are their `Path` fields, and texts that are the path of something: a recipe that says
+    ``str`` where it means `InputFile` reads it all the same.
+    """
     paths = {value for value in _walk(parts) if isinstance(value, Path)}
-    return {str(path): sha256_of(path) for path in sorted(paths)}
+    hashes = {str(path): _content(path) for path in sorted(paths)}
+    return {path: content for path, content in hashes.items() if content is not None}
 
 
 def versions(parts: Any, roots: Iterable[str] = ()) -> Mapping[str, str]:
@@ -98,6 +106,21 @@ def sha256_of(path: Path) -> str:
     return _sha256(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
+def _content(path: Path) -> str | None:
+    """The hash of a file, or of all files in a folder; None if there is nothing."""
+    if path.is_file():
+        return sha256_of(path)
+    if not path.is_dir():
+        return None
+    inside = list(itertools.islice((p for p in path.rglob("*") if p.is_file()), MOST_FILES + 1))
+    if len(inside) > MOST_FILES:
+        raise PluginError(
+            f"{path} is a folder of more than {MOST_FILES} files, whose content counts: name a file"
+        )
+    named = [f"{p.relative_to(path).as_posix()} {sha256_of(p)}" for p in sorted(inside)]
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()
+
+
 @functools.lru_cache(4096)
 def _sha256(path: Path, *_: int) -> str:
     with path.open("rb") as file:
@@ -112,6 +135,9 @@ def _walk(value: Any) -> Iterator[Any]:
         inside = [getattr(value, name) for name in type(value).model_fields]
     elif isinstance(value, Path):
         yield value
+    elif isinstance(value, str):
+        if _names_something(value):
+            yield Path(value)
     elif isinstance(value, Mapping):
         inside = value.values()
     elif isinstance(value, list | tuple):
@@ -119,8 +145,18 @@ def _walk(value: Any) -> Iterator[Any]:
     elif isinstance(value, FrozenArray):
         inside = value.files
     for item in inside:
-        if not isinstance(item, str | int | float | None):
+        if not isinstance(item, int | float | None):
             yield from _walk(item)
+
+
+def _names_something(text: str) -> bool:
+    """Whether a text is the path of a file or, with a folder in it, of a folder."""
+    if "." not in text and os.sep not in text:
+        return False
+    # os.path answers for any text, where Path raises for a name too long
+    if os.path.isfile(text):  # noqa: PTH113
+        return True
+    return os.sep in text.strip(os.sep) and os.path.isdir(text)  # noqa: PTH112
 
 
 def _with_contents(dumped: Any, files: Mapping[str, str]) -> Any:

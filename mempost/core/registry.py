@@ -42,16 +42,14 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "prior": Kind(
-        "mempost.core.prior:Prior", "priors", ("priors", "denoising", "prior_capabilities")
-    ),
+    "prior": Kind("mempost.core.prior:Prior", "priors", ("priors", "denoising")),
     "operator": Kind(
         "mempost.core.operator:ForwardOperator", "operators", ("operators", "derivatives")
     ),
     "sampler": Kind(
         "mempost.core.sampler:PosteriorSampler",
         "samplers",
-        ("samplers", "iterations", "posteriors", "posterior_capabilities"),
+        ("samplers", "iterations", "posteriors"),
     ),
     "dataset": Kind("mempost.core.dataset:Dataset", "datasets", ("datasets",)),
     "metric": Kind("mempost.core.metric:Metric", "metrics"),

@@ -6,6 +6,7 @@ interrupted.
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -131,11 +132,13 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What a run left behind.")],
 ) -> None:
     """Write table, figures and report again from the finished runs of a folder."""
+    from mempost.experiments.claim import claimed
     from mempost.experiments.report import write_report
     from mempost.experiments.study import Study
 
     study = Study.open(folder)
-    write_report(study)
+    with claimed(study.store):
+        write_report(study)
     _summarise(study, listed=True)
 
 
@@ -145,6 +148,7 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
 ) -> None:
     """Show what no run of the study in a folder uses any more; remove it with --yes."""
+    from mempost.experiments.claim import claimed
     from mempost.experiments.leftovers import leftovers, readable, remove
     from mempost.experiments.study import Study
 
@@ -154,7 +158,8 @@ def prune(
         where = item.path.relative_to(study.store.folder)
         typer.echo(f"{readable(item.size):>10}  {where}  {item.what}")
     if yes:
-        remove(found)
+        with claimed(study.store):
+            remove(found)
     total = readable(sum(item.size for item in found))
     end = "removed" if yes else "nothing was removed, --yes removes them"
     typer.echo(f"{len(found)} left over, {total}: {end}" if found else "nothing is left over")
@@ -277,6 +282,7 @@ def _warn(message: Any, category: Any, *_: Any) -> None:
 def main() -> None:
     """Entry point: errors become one clear line and an exit code."""
     warnings.showwarning = _warn  # type: ignore[assignment]
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files; a notebook's backend may not be here
     try:
         app()
     except SpecError as error:

@@ -169,10 +169,6 @@ class Measurements:
 
     def _load(self, path: Path) -> Measured:
         tensors, values = self.store.read_tensors(path)
-        if values.get("of") != _place(path):
-            raise CorruptFileError(
-                f"{path} is corrupt and not used: it is what was measured at {values.get('of')}"
-            )
         try:
             return Measured.restored(State(tensors, values))
         except (KeyError, TypeError, PluginError) as error:
@@ -202,7 +198,7 @@ class Measurements:
                         f"evaluate gives a {type(found).__name__}; return mempost.Measured({{...}})"
                     )
                 tensors, values = found.state()
-                self.store.write_tensors(one.path, tensors, values | {"of": _place(one.path)})
+                self.store.write_tensors(one.path, tensors, values)
             except Exception as error:  # one metric that fails must not take the others with it
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 self._fail(one, reason, traceback.format_exc())
@@ -231,8 +227,3 @@ class Measurements:
             else:
                 row.pending = True
         return row
-
-
-def _place(path: Path) -> str:
-    """A file's place in the output folder, which may be moved as a whole."""
-    return "/".join(path.parts[-4:] if path.parent.name == "metrics" else path.parts[-2:])

@@ -50,14 +50,13 @@ def from_tensors(tensors: Mapping[str, Tensor]) -> Samples:
     return Samples(tensors["x"], stats, tensors.get("truths"), tensors.get("data"), trajectory)
 
 
-def write_result(
-    path: Path,
+def result_bytes(
     samples: Samples,
     problem: InverseProblem,
     truth: Tensor | None,
     attributes: Mapping[str, str],
-) -> None:
-    """Write the DataTree of a run (the caller makes it atomic)."""
+) -> bytes:
+    """The file of a run's DataTree, made in memory: HDF5 dies of a disk that fills."""
     coordinates = problem.prior.coordinates
     constant: dict[str, Any] = {
         "location": (("x_dim",), _numpy(coordinates.location)),
@@ -88,7 +87,7 @@ def write_result(
             "constant_data": xr.Dataset(constant),
         }
     )
-    tree.to_netcdf(path, engine="h5netcdf", mode="w")
+    return bytes(tree.to_netcdf(engine="h5netcdf"))
 
 
 def read_samples(path: Path) -> Samples:

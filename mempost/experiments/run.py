@@ -13,6 +13,7 @@ from mempost.core.identity import versions
 from mempost.core.plugin import Plugin
 from mempost.core.registry import REGISTRIES
 from mempost.experiments.build import preflight
+from mempost.experiments.claim import claimed
 from mempost.experiments.overrides import read_spec, set_path
 from mempost.experiments.plan import Plan, make_plan
 from mempost.experiments.report import write_report, write_table
@@ -83,13 +84,14 @@ def run(
             "registered in this process: take workers=1, or `mempost new` makes a package for it"
         )
     store = Store(Path(out) if out is not None else Path("results") / name)
-    study = Study(plan, store, threads, folder)
-    study.remember()
-    try:
-        execute(study.worker, workers, folder, watcher or Watcher())
-    finally:
-        write_table(study)
-    write_report(study)
+    with claimed(store):
+        study = Study(plan, store, threads, folder)
+        study.remember()
+        try:
+            execute(study.worker, workers, folder, watcher or Watcher())
+        finally:
+            write_table(study)
+        write_report(study)
     return study
 
 
@@ -99,6 +101,8 @@ def _plain(value: Any) -> Any:
         for kind, registry in REGISTRIES.items():
             if isinstance(value, registry.base):
                 return PluginField(kind).dump(value)
+    if isinstance(value, FrozenArray):
+        return value.dump()
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):

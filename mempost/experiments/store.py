@@ -12,17 +12,20 @@
     DIR/kept/<hash>.safetensors          what plugins keep (Jacobians, training half done)
 
 Tensors are kept as safetensors with their JSON beside them in the same file; nothing is pickled.
+Every file of tensors or JSON carries a seal: the sha256 of its own name below the folder and of all
+that it says (of tensors the names, types, shapes and numbers). So what was altered, or moved to the
+place of another, is named and not used; a folder may be moved as a whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import secrets
 import warnings
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +37,18 @@ from torch import Tensor
 from mempost.core.errors import CorruptFileError, SpecError
 from mempost.core.prior import State
 
-FORMAT = "2"
+FORMAT = "3"
+SEAL = "seal"
 
 
 class Store:
     """Reads and writes below one folder; names are checked, so that no path escapes it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+        try:
+            self.folder = folder.resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a null in a name
+            raise SpecError(f"{folder}: is no folder to write to: {error}") from None
 
     def path(self, *parts: str) -> Path:
         """A path below the folder.
@@ -54,49 +61,63 @@ class Store:
                 raise SpecError(f"{part!r} is not a plain file name")
         return self.folder.joinpath(*parts)
 
-    def write(self, path: Path, content: bytes | Callable[[Path], None]) -> None:
+    def write(self, path: Path, content: bytes) -> None:
         """Write a whole file or none: to a temporary neighbour, then renamed."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:
-            if callable(content):
-                content(temporary)
-            else:
-                temporary.write_bytes(content)
+            temporary.write_bytes(content)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 
-    def write_json(self, path: Path, value: Any) -> None:
-        """Indented JSON; NaN is written as null."""
-        text = json.dumps(_jsonable(value), indent=2, allow_nan=False)
-        self.write(path, (text + "\n").encode())
+    def drop_temporaries(self) -> None:
+        """Remove what writers that were killed have left behind."""
+        for path in self.folder.rglob(".*"):
+            if re.fullmatch(r"\..+\.\d+\.[0-9a-f]{8}", path.name) and path.is_file():
+                path.unlink(missing_ok=True)
 
-    def read_json(self, path: Path) -> Any:
-        """JSON from a file.
+    def write_json(self, path: Path, value: Mapping[str, Any]) -> None:
+        """Indented JSON with its seal; NaN is written as null."""
+        plain = _jsonable(value)
+        sealed = {**plain, SEAL: self._seal(path, [_canonical(plain)])}
+        self.write(path, (json.dumps(sealed, indent=2, allow_nan=False) + "\n").encode())
+
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """The inverse of `write_json`.
 
         Raises:
-            CorruptFileError: it is not JSON.
+            CorruptFileError: it is not JSON, or not what was written under this name.
         """
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, OSError, RecursionError) as error:
             raise CorruptFileError(f"{path} is corrupt and not used: {error}") from None
+        found = value.pop(SEAL, None) if isinstance(value, dict) else None
+        if found is None:
+            raise CorruptFileError(
+                f"{path} is not used: it has no seal, so it was altered or is old"
+            )
+        if found != self._seal(path, [_canonical(value)]):
+            raise CorruptFileError(f"{path} {_ALTERED}")
+        return value
 
     def write_tensors(
         self, path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
     ) -> None:
-        """Named tensors and JSON values in one safetensors file."""
+        """Named tensors and JSON values in one safetensors file, with its seal."""
         plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
         text = json.dumps(_jsonable(values), allow_nan=False)
-        metadata = {"format": FORMAT, "values": text, "checksum": _checksum(plain, text)}
+        seal = self._seal(path, [text.encode(), *_described(plain)])
+        metadata = {"format": FORMAT, "values": text, SEAL: seal}
         self.write(path, safetensors.torch.save(plain, metadata))
 
     def read_tensors(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The inverse of `write_tensors`.
 
         Raises:
-            CorruptFileError: damaged, or of another format version.
+            CorruptFileError: damaged, of another format version, or not what was written under
+                this name.
         """
         try:
             with safetensors.safe_open(path, framework="pt") as file:
@@ -110,9 +131,19 @@ class Store:
                 f"{path} is of format {found}, this version reads {FORMAT}: not used"
             )
         text = metadata.get("values", "")
-        if metadata.get("checksum") != _checksum(tensors, text):
-            raise CorruptFileError(f"{path} is corrupt and not used: its checksum is wrong")
+        if metadata.get(SEAL) != self._seal(path, [text.encode(), *_described(tensors)]):
+            raise CorruptFileError(f"{path} {_ALTERED}")
         return tensors, json.loads(text)
+
+    def _seal(self, path: Path, parts: Iterable[bytes | memoryview]) -> str:
+        """sha256 of a file's name below the folder and of what it says."""
+        inside = path.is_relative_to(self.folder)
+        name = path.relative_to(self.folder).as_posix() if inside else path.name
+        digest = hashlib.sha256(f"{FORMAT} {name}\0".encode())
+        for part in parts:
+            digest.update(part)
+            digest.update(b"\0")
+        return digest.hexdigest()
 
     def read_or_none(self, read: Callable[[Path], Any], path: Path) -> Any:
         """What ``read(path)`` gives; None, with a warning that names it, if absent or corrupt."""
@@ -161,12 +192,20 @@ class KeptFolder:
             (self.owner / "kept" / name).touch()
 
 
-def _checksum(tensors: Mapping[str, Tensor], values: str) -> str:
-    """CRC-32 of the tensors' bytes and of the values."""
-    crc = zlib.crc32(values.encode())
+_ALTERED = "is corrupt and not used: it was altered, or belongs elsewhere (its seal does not fit)"
+
+
+def _described(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
+    """Names, types, shapes and numbers, in the order of names."""
     for name in sorted(tensors):
-        crc = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy().data, crc)
-    return f"{crc:08x}"
+        t = tensors[name]
+        yield f"{name} {t.dtype} {tuple(t.shape)}".encode()
+        yield t.flatten().view(torch.uint8).numpy().data
+
+
+def _canonical(value: Any) -> bytes:
+    """JSON by which equal values have equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _jsonable(value: Any) -> Any:

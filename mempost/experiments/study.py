@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mempost.core.errors import MempostError, PluginError, SpecError, nearest
-from mempost.core.figure import Picture
+from mempost.core.figure import Picture, ready_matplotlib
 from mempost.core.keeping import keeping
 from mempost.core.registry import REGISTRIES
 from mempost.core.result import Result
@@ -48,9 +48,10 @@ class Study:
                 from other files than stand here now.
         """
         store = Store(Path(out))
-        kept = store.read_or_none(store.read_json, store.path("study.json"))
-        if kept is None:
+        path = store.path("study.json")
+        if not path.is_file():
             raise SpecError(f"{out}: no study was run into this folder (no study.json)")
+        kept = store.read_json(path)
         folder = None if kept["folder"] is None else Path(kept["folder"])
         study = cls(make_plan(kept["spec"], str(out), folder), store, 1, folder)
         study._refuse_strangers()
@@ -63,7 +64,10 @@ class Study:
         paths = sorted(store.folder.glob("runs/*/provenance.json"))
         if not paths or ids & {path.parent.name for path in paths}:
             return
-        then = store.read_json(paths[0])
+        read = (store.read_or_none(store.read_json, path) for path in paths)
+        then = next((kept for kept in read if kept is not None), None)
+        if then is None:
+            return
         now = provenance_of(next((r for r in runs if r.key == then["sampler"]), runs[0]), 1)
         changed = [
             f"{name} ({_short(old.get(name))} then, {_short(new.get(name))} now)"
@@ -139,6 +143,7 @@ class Study:
     def _drawn(self) -> tuple[dict[str, Picture], list[str]]:
         drawn: dict[str, Picture] = {}
         errors: list[str] = []
+        ready_matplotlib()
         for i, figure in enumerate(self.plan.first.figures if self.results else ()):
             try:
                 with keeping(KeptFolder(self.store)):  # a posterior may be made of what is kept

@@ -23,7 +23,7 @@ from mempost.experiments.drawing import Draws
 from mempost.experiments.measuring import Measurement
 from mempost.experiments.plan import Run
 from mempost.experiments.provenance import provenance_of
-from mempost.experiments.results import write_result
+from mempost.experiments.results import result_bytes
 
 if TYPE_CHECKING:
     from mempost.experiments.worker import Worker
@@ -206,10 +206,8 @@ class Assemble(Kind):
         samples = draws.join(tiles)
         setup = worker.setup(run)
         attributes = {"title": worker.plan.title, "sampler": run.key, "run": run.id}
-        worker.store.write(
-            worker.records.path(run, "result.nc"),
-            lambda p: write_result(p, samples, setup.problem, setup.truth, attributes),
-        )
+        content = result_bytes(samples, setup.problem, setup.truth, attributes)
+        worker.store.write(worker.records.path(run, "result.nc"), content)
         provenance = provenance_of(run, worker.threads) | {
             "wall_time_s": seconds,
             "counts": dict(counts),

@@ -15,6 +15,7 @@ from pydantic import field_validator
 from torch import nn
 
 from mempost.core.arrays import FrozenArray
+from mempost.core.counters import tally
 from mempost.core.dataset import Data, Dataset
 from mempost.core.denoised import Denoised
 from mempost.core.iterative import IterativeSampler
@@ -23,10 +24,9 @@ from mempost.core.noise import GaussianNoise, NoiseLevel, stack
 from mempost.core.operator import ForwardOperator
 from mempost.core.prior import Prior, State
 from mempost.core.progress import silent
-from mempost.core.reverse import GuidedSampler
+from mempost.core.reverse import ReverseSampler
 from mempost.core.sampler import ExactSampler, Samples, TiledSampler, require_finite
 from mempost.core.schedule import NoiseSchedule, as_time
-from mempost.core.start import Noise
 from mempost.core.streams import TILE, draw_tiled, n_tiles
 from mempost.plugins.schedules.ve import VarianceExploding
 from mempost.testing import CheckFailedError, checks_for, examples
@@ -89,16 +89,17 @@ class Shuffled(Exact):
         return Samples(draws.values[:, order])
 
 
-class ExactGuidance(GuidedSampler):
+class ExactGuidance(ReverseSampler):
     """Reverse diffusion with the denoiser of the exact posterior."""
 
     tags = frozenset({"exact", "uses_noise_level"})
     schedule: VarianceExploding = VarianceExploding(sigma_max=10.0)
     steps: int = 60
-    start: Noise = Noise()
+    start: str = "noise"
 
-    def denoiser(self, problem):
-        return posterior_as_prior(problem).denoise
+    def guided_denoise(self, problem, z, level):
+        tally("denoiser_calls", len(z))
+        return posterior_as_prior(problem)._denoise(z, *level.columns(z))
 
 
 @lru_cache(maxsize=8)
@@ -156,7 +157,7 @@ class Points(Dataset):
         return Data(train, draw_tiled(20, streams, draw, step=1))
 
 
-class DPSLike(GuidedSampler):
+class DPSLike(ReverseSampler):
     """Guidance by the gradient of the squared residual, one norm a sample."""
 
     tags = frozenset({"needs_gradient"})
@@ -578,15 +579,10 @@ class WrongLevel(ExactGuidance):
 
     steps: int = 20
 
-    def denoiser(self, problem):
+    def guided_denoise(self, problem, z, level):
         after = {float(step.level.s): step.next_level for step in self.reverse_steps}
-        right = super().denoiser(problem)
-
-        def denoise(z, level):
-            later = after[float(level.s)]
-            return right(z, later if later.s else level)
-
-        return denoise
+        later = after[float(level.s)]
+        return super().guided_denoise(problem, z, later if later.s else level)
 
 
 class HalfNoiseLangevin(Langevin):
@@ -618,27 +614,22 @@ class PositionMatters(DPSLike):
 
 
 class GlobalStart(DPSLike):
-    def init(self, problem, stream, first=0):
+    def init(self, problem, stream):
         return {"z": torch.randn(TILE, problem.dimension, dtype=problem.prior.dtype)}
 
 
 class Reseeds(DPSLike):
     """Seeds the global generator to be reproducible."""
 
-    def init(self, problem, stream, first=0):
+    def init(self, problem, stream):
         torch.manual_seed(0)
-        return super().init(problem, stream, first)
+        return super().init(problem, stream)
 
 
 class OneCallTooMany(DPSLike):
-    def denoiser(self, problem):
-        right = super().denoiser(problem)
-
-        def denoise(z, level):
-            problem.prior.denoise(z, level)
-            return right(z, level)
-
-        return denoise
+    def guided_denoise(self, problem, z, level):
+        problem.prior.denoise(z, level)
+        return super().guided_denoise(problem, z, level)
 
 
 class SecretMomentum(Langevin):
