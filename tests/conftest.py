@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
@@ -15,3 +16,11 @@ settings.register_profile(
     "mempost", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("mempost")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered():
+    """What is counted in a test does not depend on the tests before it."""
+    from mempost.core.memory import memory
+
+    memory().forget()

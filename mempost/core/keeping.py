@@ -9,16 +9,18 @@ it opens a `keeping` block with a `Shelf`. Without one nothing is kept, and ever
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel
 from torch import Tensor
 
 from mempost.core import identity
-from mempost.core.prior import State
+
+if TYPE_CHECKING:
+    from mempost.core.prior import State
 
 
 class Shelf(Protocol):
@@ -36,8 +38,12 @@ class Shelf(Protocol):
     def drop(self, name: str) -> None:
         """Forget a name, if it is there."""
 
+    def mark(self, name: str) -> None:
+        """Note that a name is used by whom the shelf was opened for."""
+
 
 _shelf: ContextVar[Shelf | None] = ContextVar("shelf", default=None)
+_watched: ContextVar[tuple[set[str], ...]] = ContextVar("watched", default=())
 
 
 @contextmanager
@@ -53,7 +59,10 @@ def keeping(shelf: Shelf) -> Iterator[None]:
 def load(name: str) -> State | None:
     """What was saved under a name; None if there is nothing, or no shelf."""
     shelf = _shelf.get()
-    return None if shelf is None else shelf.load(name)
+    found = None if shelf is None else shelf.load(name)
+    if found is not None:
+        mark([name])
+    return found
 
 
 def holds(name: str) -> bool:
@@ -67,6 +76,7 @@ def save(name: str, state: State) -> None:
     shelf = _shelf.get()
     if shelf is not None:
         shelf.save(name, state)
+        mark([name])
 
 
 def drop(name: str) -> None:
@@ -74,6 +84,27 @@ def drop(name: str) -> None:
     shelf = _shelf.get()
     if shelf is not None:
         shelf.drop(name)
+
+
+def mark(names: Iterable[str]) -> None:
+    """Note that what is on the shelf under some names is used, by way of something made of it."""
+    shelf = _shelf.get()
+    for name in names:
+        for watched in _watched.get():
+            watched.add(name)
+        if shelf is not None:
+            shelf.mark(name)
+
+
+@contextmanager
+def watching() -> Iterator[set[str]]:
+    """The names that are used inside the block."""
+    names: set[str] = set()
+    token = _watched.set((*_watched.get(), names))
+    try:
+        yield names
+    finally:
+        _watched.reset(token)
 
 
 def content_hash(*parts: str | int | BaseModel | Tensor, code: str | None = None) -> str:

@@ -20,9 +20,12 @@ from torch import Tensor
 
 from mempost.core.autodiff import value_and_pullback
 from mempost.core.errors import PluginError, ShapeError
+from mempost.core.memory import remember
 from mempost.core.noise import GaussianNoise, stack
 from mempost.core.operator import ForwardOperator
 from mempost.core.prior import FittedPrior
+
+_ROWS = 256
 
 
 class Question(NamedTuple):
@@ -106,6 +109,15 @@ class InverseProblem:
         """F(x) as (batch, m), real or complex."""
         return self.operator(x.reshape(-1, *self.prior.shape)).flatten(1)
 
+    def forward_at(self, points: Float[Tensor, "n d"]) -> Tensor:
+        """F at points that other data meet again, as (n, m): made once, in blocks of rows."""
+
+        def make() -> Tensor:
+            with torch.no_grad():
+                return torch.cat([self.forward(x) for x in points.split(_ROWS)])
+
+        return remember(make, "F", self.operator, self.prior.shape, points)
+
     def residual(self, x: Float[Tensor, "batch d"]) -> Tensor:
         """y - F(x) as (batch, m)."""
         return self.y.flatten() - self.forward(x)
@@ -118,9 +130,16 @@ class InverseProblem:
         self, x: Float[Tensor, "batch d"]
     ) -> tuple[Float[Tensor, "batch m_real"], Float[Tensor, "batch m_real d"]]:
         """Whitened residual r and whitened Jacobian A of F (so that r(x + v) = r - A v + ...)."""
+        y, whitened = self.tangent(x)
+        return self.noise.whiten(self.y.flatten() - y), whitened
+
+    def tangent(
+        self, x: Float[Tensor, "batch d"]
+    ) -> tuple[Tensor, Float[Tensor, "batch m_real d"]]:
+        """F(x) as (batch, m) and the whitened Jacobian A: what no data change."""
         y, jacobian = self.operator.jacobian(x.reshape(-1, *self.prior.shape))
         whitened = stack(jacobian.movedim(-1, -2)).movedim(-1, -2) / self.noise.component_std
-        return self.noise.whiten(self.y.flatten() - y.flatten(1)), whitened
+        return y.flatten(1), whitened
 
     def log_likelihood(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, " batch"]:
         """Normalised log p(y | x)."""

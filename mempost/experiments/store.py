@@ -167,6 +167,7 @@ class KeptFolder:
 
     def __init__(self, store: Store, owner: Path | None = None) -> None:
         self.store, self.owner = store, owner
+        self._marked: set[str] = set()
 
     def _path(self, name: str) -> Path:
         return self.store.path("kept", f"{name}.safetensors")
@@ -176,18 +177,17 @@ class KeptFolder:
 
     def load(self, name: str) -> State | None:
         kept = self.store.read_or_none(self.store.read_tensors, self._path(name))
-        self._mark(name)
         return None if kept is None else State(*kept)
 
     def save(self, name: str, state: State) -> None:
         self.store.write_tensors(self._path(name), *state)
-        self._mark(name)
 
     def drop(self, name: str) -> None:
         self._path(name).unlink(missing_ok=True)
 
-    def _mark(self, name: str) -> None:
-        if self.owner is not None and self.holds(name):
+    def mark(self, name: str) -> None:
+        if self.owner is not None and name not in self._marked:
+            self._marked.add(name)
             (self.owner / "kept").mkdir(parents=True, exist_ok=True)
             (self.owner / "kept" / name).touch()
 

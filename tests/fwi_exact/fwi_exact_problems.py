@@ -109,6 +109,9 @@ class DictShelf:
     def drop(self, name: str) -> None:
         self.states.pop(name, None)
 
+    def mark(self, name: str) -> None:
+        pass
+
 
 @contextmanager
 def shelf() -> Iterator[DictShelf]:

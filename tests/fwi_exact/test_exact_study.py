@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import mempost
+from mempost.core.memory import memory
 from mempost.experiments.bench import mixture as bench
-from mempost.plugins.samplers import linearisation_store, map_points
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL: dict[str, Any] = {
@@ -70,8 +70,7 @@ def test_jacobians_are_kept_for_all_samplers_bandwidths_and_data(
     folder = exact.store.folder
     jacobians, searches = kept(folder, "jacobian"), kept(folder, "map")
     assert len(jacobians) == 1 and len(searches) == 2  # one block; a search for each bandwidth
-    linearisation_store._last.clear()
-    map_points._remembered.clear()
+    memory().forget()
     settings = {
         "observation": {"truth": {"type": "prior", "index": 1}, "seed": 3},
         "sweep": {},

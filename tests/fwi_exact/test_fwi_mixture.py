@@ -9,6 +9,7 @@ from fwi_exact_problems import CALLS, cubic, random, shelf, small_fwi
 
 from mempost.core.counters import counting
 from mempost.core.keeping import content_hash
+from mempost.core.memory import memory
 from mempost.core.noise import GaussianNoise
 from mempost.core.operator import compose
 from mempost.core.prior import FittedPrior
@@ -96,9 +97,9 @@ def test_other_data_noise_and_bandwidth_share_jacobians() -> None:
 def test_what_is_too_large_is_streamed(d: int, m: int, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = cubic(d, m, n=7)
     expected = ExactLGM().posterior(problem)
-    linearisation_store._last.clear()
+    memory().forget()
     monkeypatch.setattr(linearisation_store, "BLOCK", 2 * d * m)
-    monkeypatch.setattr(linearisation_store, "REMEMBERED", 0)
+    monkeypatch.setattr(memory(), "budget", 0)
     CALLS.clear()
     posterior = ExactLGM().posterior(problem)
     assert CALLS == [2, 2, 2, 1]
@@ -109,17 +110,12 @@ def test_what_is_too_large_is_streamed(d: int, m: int, monkeypatch: pytest.Monke
 
 
 def test_little_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many Jacobians as `REMEMBERED` allows, those of the problems used last."""
-    monkeypatch.setattr(linearisation_store, "REMEMBERED", 3 * 5 * 4 * 9)
+    """As many Jacobians as the budget allows, those of the problems used last."""
+    monkeypatch.setattr(memory(), "budget", 3 * 8 * 5 * (4 * 9 + 9 + 4 * 4 + 20))
     problems = [cubic(4, 9, bend=0.1 + 0.01 * k) for k in range(5)]
     for problem in problems:
         ExactLGM().posterior(problem)
-    held = sum(
-        t.numel() // 9
-        for known in linearisation_store._last.values()
-        for t in (known.block(k).transposed_jacobians for k in range(len(known.blocks)))
-    )
-    assert held == 3 * 5 * 4
+    assert 0 < memory().used <= memory().budget
     CALLS.clear()
     ExactLGM().posterior(problems[-1])
     assert CALLS == []
@@ -139,23 +135,23 @@ def test_slices_keep_every_block_once(d: int, m: int, monkeypatch: pytest.Monkey
     with shelf() as kept:
         CALLS.clear()
         for part in (2, 0):
-            linearisation_store._last.clear()  # each part in a process of its own
+            memory().forget()  # each part in a process of its own
             sampler.prepare(problem, part)
         assert len(kept.saved) == 3  # blocks 2, 0 and 3 of the four
         for part in (0, 1, 2):  # killed, and resumed: finished blocks are not computed again
-            linearisation_store._last.clear()
+            memory().forget()
             sampler.prepare(problem, part)
         assert (sum(CALLS), len(kept.saved)) == (7, 4)
-        linearisation_store._last.clear()
+        memory().forget()
         CALLS.clear()
         for other in (problem, with_bandwidth(problem, 0.7), problem.with_data(problem.y + 1)):
-            linearisation_store._last.clear()
+            memory().forget()
             posterior = sampler.posterior(other)
         assert CALLS == [] and len(kept.saved) == 4
         posterior = sampler.posterior(problem)
         torch.testing.assert_close(posterior.log_weights, expected.log_weights)
         kept.drop(kept.saved[1])  # damaged files are not used
-        linearisation_store._last.clear()
+        memory().forget()
         posterior = sampler.posterior(problem)
         assert sum(CALLS) in (1, 2)
         torch.testing.assert_close(posterior.component_means, expected.component_means)

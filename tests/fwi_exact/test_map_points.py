@@ -9,6 +9,7 @@ from fwi_exact_problems import CALLS, cubic, shelf, small_fwi
 from torch import Tensor
 
 from mempost.core.errors import PluginError
+from mempost.core.memory import memory
 from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator
 from mempost.core.problem import InverseProblem
@@ -131,10 +132,10 @@ def test_searches_are_kept_and_resumed(d: int, m: int, monkeypatch: pytest.Monke
         sampler.prepare(problem, 1)
         assert len(kept.saved) == 2
         for part in range(sampler.preparations):
-            map_points._remembered.clear()
+            memory().forget()
             sampler.prepare(problem, part)
         assert len(kept.saved) == 4
-        map_points._remembered.clear()
+        memory().forget()
         CALLS.clear()
         posterior = sampler.posterior(problem)
         assert CALLS == []

@@ -49,3 +49,6 @@ class MemoryShelf:
 
     def drop(self, name: str) -> None:
         self.kept.pop(name, None)
+
+    def mark(self, name: str) -> None:
+        pass

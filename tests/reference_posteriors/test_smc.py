@@ -126,6 +126,9 @@ class Shelf(dict):
     def drop(self, name: str) -> None:
         self.pop(name, None)
 
+    def mark(self, name: str) -> None:
+        pass
+
     def holds(self, name: str) -> bool:
         return name in self
 

@@ -1,4 +1,4 @@
-"""Tensors that operators derive from their hyper-parameters, built once and kept.
+"""Tensors that operators derive from their hyper-parameters, built once and remembered.
 
 A recipe holds no tensors, and an operator is called thousands of times with the same matrix. The
 transforms of ``torch.func`` and inference mode mark every tensor that is made under them, and such
@@ -10,31 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mempost.core.arrays import FrozenArray
+from mempost.core.memory import remember
 
 
 def table(build: Callable[..., np.ndarray]) -> Callable[..., Tensor]:
     """Decorate ``build(*recipe)`` into ``build(*recipe, dtype=..., device=...)``, remembered.
 
-    The arguments must be hashable, as recipes are. The 32 tables used last are kept.
+    The arguments must be hashable, as recipes are.
     """
+    name = f"{build.__module__}.{build.__qualname__}"
 
-    @lru_cache(maxsize=32)
-    def built(recipe: tuple, dtype: torch.dtype, device: torch.device) -> Tensor:
+    def remembered(*recipe: object, dtype: torch.dtype, device: torch.device) -> Tensor:
         def make() -> Tensor:
             return torch.tensor(build(*recipe), dtype=dtype, device=device)
 
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            return thread.submit(make).result()
+        def elsewhere() -> Tensor:
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                return thread.submit(make).result()
 
-    def remembered(*recipe: object, dtype: torch.dtype, device: torch.device) -> Tensor:
-        return built(recipe, dtype, device)
+        return remember(elsewhere, name, *recipe, dtype, device)
 
     return remembered
 

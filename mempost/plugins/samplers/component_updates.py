@@ -22,11 +22,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mempost.core.capabilities import HasComponents, require
+from mempost.core.memory import remember
 from mempost.core.noise import stack
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.plugins.samplers.gaussian_update import GaussianUpdate
-from mempost.plugins.samplers.linearisation_store import Linearisations, linearisations
+from mempost.plugins.samplers.linear_model import linear_model
+from mempost.plugins.samplers.linearisation_store import Linearisations
 
 
 class ComponentUpdates(NamedTuple):
@@ -60,7 +62,7 @@ def mixture_of(problem: InverseProblem) -> HasComponents:
 
 def linearisations_of(problem: InverseProblem, keep: bool) -> Linearisations:
     """F and its Jacobians at the means of the prior."""
-    return linearisations(
+    return Linearisations(
         problem.operator, mixture_of(problem).means, problem.prior.shape, keep=keep
     )
 
@@ -103,14 +105,20 @@ def common_update(problem: InverseProblem) -> GaussianUpdate | None:
     jacobian = constant_jacobian(problem)
     assert jacobian is not None
     first = torch.zeros(1, dtype=torch.long, device=prior.device)
-    return GaussianUpdate.of(whitened_matrix(prior, first, jacobian))
+    return remember(
+        lambda: GaussianUpdate.of(whitened_matrix(prior, first, jacobian)),
+        "common update",
+        prior,
+        problem.operator,
+        problem.noise,
+    )
 
 
 def constant_jacobian(problem: InverseProblem) -> Float[Tensor, "1 m d"] | None:
     """The whitened Jacobian of a linear operator; None if F is not linear."""
     if not problem.operator.is_linear:
         return None
-    return problem.linearise(mixture_of(problem).means[:1])[1]
+    return linear_model(problem).A[None]
 
 
 def linearised(
@@ -135,9 +143,10 @@ def _of_linear(problem: InverseProblem, block: int) -> Iterator[ComponentUpdates
     prior, (m, d) = mixture_of(problem), (problem.data_dimension, problem.dimension)
     jacobian, shared = constant_jacobian(problem), common_update(problem)
     assert jacobian is not None
+    values, y = problem.forward_at(prior.means), problem.y.flatten()
     for index in blocks(len(prior.weights), m + d if shared else m * d, block):
         x = prior.means[index]
-        r = problem.whitened_residual(x)
+        r = problem.noise.whiten(y - values[index])
         require_finite(r, "F at the mean of a component", first_sample=int(index[0]))
         if shared is not None:
             a = whitened_matrix(prior, index[:1], jacobian)

@@ -22,8 +22,6 @@ from mempost.core.sampler import ExactSampler, require_finite
 from mempost.plugins.bibliography import BURNS_2026_LENS
 from mempost.plugins.samplers.discrete_posterior import DiscretePosterior
 
-_ROWS = 256
-
 
 class FiniteSampleWeights(ExactSampler):
     """The training examples, weighted by their likelihoods: the limit of vanishing bandwidth.
@@ -40,8 +38,9 @@ class FiniteSampleWeights(ExactSampler):
 
     def posterior(self, problem: InverseProblem) -> DiscretePosterior:
         x, weights = self._examples(problem)
-        parts = [problem.log_likelihood(block) for block in x.split(_ROWS)]
-        log_terms = weights.log() + require_finite(torch.cat(parts), "log p(y | x_n)")
+        residuals = problem.y.flatten() - problem.forward_at(x)
+        log_likelihood = require_finite(problem.noise.log_likelihood(residuals), "log p(y | x_n)")
+        log_terms = weights.log() + log_likelihood
         return DiscretePosterior(
             atoms=x,
             log_weights=torch.log_softmax(log_terms, 0),

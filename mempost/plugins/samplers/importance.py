@@ -12,7 +12,6 @@ Reference: Chopin & Papaspiliopoulos 2020, "An introduction to sequential Monte 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Annotated
 
 import torch
@@ -21,6 +20,7 @@ from pydantic import Field
 from mempost.core.capabilities import HasDensity, require
 from mempost.core.errors import PluginError
 from mempost.core.fields import PluginField
+from mempost.core.memory import remember
 from mempost.core.posterior import Posterior
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
@@ -100,13 +100,16 @@ class Importance(TiledSampler):
         return Samples(torch.cat(draws)[ancestor, None], stats)
 
 
-@lru_cache(maxsize=1)
 def _posterior(proposal: PosteriorSampler, problem: InverseProblem) -> Posterior:
     """The proposal on this very problem, remembered from one population to the next."""
-    q = proposal.posterior(problem)
-    if q is None:
-        raise PluginError(
-            f"importance: {type(proposal).__name__} has no posterior in closed form to propose "
-            "from; exact_lgm has"
-        )
-    return q
+
+    def make() -> Posterior:
+        q = proposal.posterior(problem)
+        if q is None:
+            raise PluginError(
+                f"importance: {type(proposal).__name__} has no posterior in closed form to propose "
+                "from; exact_lgm has"
+            )
+        return q
+
+    return remember(make, "proposal", proposal, problem.prior, problem.question)

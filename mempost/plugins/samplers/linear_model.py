@@ -10,7 +10,6 @@ update under a covariance v I, for a scalar v of every sample, is diagonal:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import torch
@@ -18,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.errors import PluginError
+from mempost.core.memory import remember
 from mempost.core.problem import InverseProblem
 
 
@@ -41,10 +41,12 @@ class LinearModel:
     A: Float[Tensor, "m d"]
     b: Float[Tensor, " m"]
 
-    @cached_property
+    @property
     def spectrum(self) -> Spectrum:
         """The singular value decomposition of A."""
-        return Spectrum(*torch.linalg.svd(self.A, full_matrices=False))
+        return remember(
+            lambda: Spectrum(*torch.linalg.svd(self.A, full_matrices=False)), "spectrum", self.A
+        )
 
     def residual(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, "batch m"]:
         """r(x) = b - A x."""
@@ -58,13 +60,18 @@ class LinearModel:
         return (self.residual(x) @ U * (S / (1 + variance * S**2))) @ Vt
 
 
-@lru_cache(maxsize=4)
 def linear_model(problem: InverseProblem) -> LinearModel:
-    """The model of a problem, formed once."""
-    with torch.no_grad():
-        zero = problem.y.new_zeros(1, problem.dimension, dtype=problem.prior.dtype)
-        r, A = problem.linearise(zero)
-    return LinearModel(A[0], r[0])
+    """The model of a problem; all data share A and its spectrum, which are made once."""
+
+    def make() -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            c, A = problem.tangent(prior.coordinates.location.new_zeros(1, prior.dimension))
+        return c[0], A[0]
+
+    prior, operator, noise = problem.prior, problem.operator, problem.noise
+    where = (prior.shape, prior.dtype, prior.device)
+    c, A = remember(make, "linear model", operator, noise, *where)
+    return LinearModel(A, noise.whiten(problem.y.flatten() - c))
 
 
 def require_linear(problem: InverseProblem, name: str) -> None:

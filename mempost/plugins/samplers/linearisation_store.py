@@ -9,15 +9,14 @@ update (see `gaussian_update`) with m data and d unknowns, m >= d, needs an m x 
 make G_n, and one product J_n^T r_n for every further data set; noise level and prior covariance
 act on d x d matrices. An m x m matrix is never formed.
 
-Points are handled in blocks, so that the Jacobians of one block are in memory at a time. The
-Jacobians of sets of points used last are remembered within the process, as far as `REMEMBERED`
-numbers go; larger ones are computed again for other data unless they are *kept*: then each block is
-saved with `mempost.core.keeping` under the hash of operator, points and precision, and read back.
+Points are handled in blocks, so that the Jacobians of one block are in memory at a time. Those of a
+set of points are remembered within the process, if there is room for all of them; larger sets are
+computed again for other data unless they are *kept*: then each block is saved with
+`mempost.core.keeping` under the hash of operator, points and precision, and read back.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core import keeping
+from mempost.core.memory import has_room, remember
 from mempost.core.noise import stack
 from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.prior import State
@@ -33,8 +33,6 @@ from mempost.core.sampler import require_finite
 
 BLOCK = 2**22
 """Numbers in the Jacobians of one block of points."""
-REMEMBERED = 2**27
-"""Numbers in the Jacobians remembered within the process, of all sets of points together."""
 
 
 class Linearisation(NamedTuple):
@@ -53,7 +51,7 @@ class Statistics(NamedTuple):
 
 
 class Linearisations:
-    """F and its Jacobian at every point of a set; made by `linearisations`.
+    """F and its Jacobian at every point of a set; equal sets share what was computed.
 
     Args:
         operator: F, resolved.
@@ -63,15 +61,17 @@ class Linearisations:
     """
 
     def __init__(
-        self, operator: ForwardOperator, points: Float[Tensor, "n d"], shape: Shape, keep: bool
+        self,
+        operator: ForwardOperator,
+        points: Float[Tensor, "n d"],
+        shape: Shape,
+        keep: bool = False,
     ) -> None:
         self.operator, self.points, self.shape, self.keep = operator, points, shape, keep
         numbers = operator.range_shape(shape)
         m = torch.Size(numbers).numel() * (2 if operator.is_complex else 1)
         self.blocks = torch.arange(len(points)).split(max(1, BLOCK // (m * points.shape[1])))
-        self.numbers = len(points) * m * points.shape[1]
-        self._remembered: dict[int, Linearisation] = {}
-        self._grams: dict[int, Tensor] = {}
+        self.size = len(points) * m * points.shape[1] * points.element_size()
 
     def block(self, k: int) -> Linearisation:
         """F and J at the points ``blocks[k]``.
@@ -79,20 +79,24 @@ class Linearisations:
         Raises:
             NonFiniteError: F or J is not finite at a point, whose number is named.
         """
-        if k in self._remembered:
-            return self._remembered[k]
+        if has_room(self.size):
+            return remember(lambda: self._block(k), "linearisation", *self._parts(k))
+        return self._block(k)
+
+    def _block(self, k: int) -> Linearisation:
         x = self.points[self.blocks[k]]
         kept = keeping.load(self._name(k)) if self.keep else None
         if kept is not None:
             tensors = {key: t.to(x.device) for key, t in kept.tensors.items()}
-            found = Linearisation(tensors["values"], tensors["transposed_jacobians"])
-        else:
-            found = linearise(self.operator, x.reshape(-1, *self.shape), int(self.blocks[k][0]))
-            if self.keep:
-                self._save(k, found)
-        if self.numbers <= REMEMBERED:
-            self._remembered[k] = found
+            return Linearisation(tensors["values"], tensors["transposed_jacobians"])
+        found = linearise(self.operator, x.reshape(-1, *self.shape), int(self.blocks[k][0]))
+        if self.keep:
+            self._save(k, found)
         return found
+
+    def _parts(self, k: int) -> tuple[Any, ...]:
+        """What the linearisation of a block depends on."""
+        return self.operator, self.points, self.shape, self.keep, len(self.blocks), k
 
     def prepare(self, part: int, parts: int, progress: Progress = silent) -> None:
         """Compute and keep the blocks part, part + parts, part + 2 parts, ..."""
@@ -115,12 +119,13 @@ class Linearisations:
     def block_statistics(self, k: int, y: Float[Tensor, "c m"]) -> Statistics:
         """G_n, t_n and q_n of one block for c data sets."""
         values, transposed = self.block(k)
-        if k not in self._grams:
-            gram = transposed @ transposed.mT
-            if len(self.points) * self.points.shape[1] ** 2 > REMEMBERED:
-                return Statistics(gram, *_products(y, values, transposed))
-            self._grams[k] = gram
-        return Statistics(self._grams[k], *_products(y, values, transposed))
+        products = _products(y, values, transposed)
+        if has_room(self.points.numel() * self.points.shape[1] * self.points.element_size()):
+            parts = self._parts(k)
+            return Statistics(
+                remember(lambda: transposed @ transposed.mT, "gram", *parts), *products
+            )
+        return Statistics(transposed @ transposed.mT, *products)
 
     def values_at(self, index: Tensor) -> Float[Tensor, "c m"]:
         """F at the points in ``index``, ascending."""
@@ -130,29 +135,6 @@ class Linearisations:
             if len(here):
                 parts.append(self.block(k).values[here - members[0]])
         return torch.cat(parts)
-
-    @property
-    def remembered(self) -> int:
-        """Numbers in the Jacobians that are remembered, or will be."""
-        return self.numbers if self.numbers <= REMEMBERED else 0
-
-
-_last: OrderedDict[Any, Linearisations] = OrderedDict()
-
-
-def linearisations(
-    operator: ForwardOperator, points: Float[Tensor, "n d"], shape: Shape, keep: bool = False
-) -> Linearisations:
-    """The linearisations at a set of points; equal ones that were used before are reused."""
-    key = (operator, keeping.content_hash(points), points.device, shape, keep)
-    if key not in _last:
-        _last[key] = Linearisations(operator, points, shape, keep)
-    _last.move_to_end(key)
-    while len(_last) > 1 and sum(known.remembered for known in _last.values()) > REMEMBERED:
-        _last.popitem(last=False)
-    while len(_last) > 8:
-        _last.popitem(last=False)
-    return _last[key]
 
 
 def _products(y: Tensor, values: Tensor, transposed: Tensor) -> tuple[Tensor, Tensor]:

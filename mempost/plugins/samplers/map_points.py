@@ -25,7 +25,6 @@ References: Nocedal & Wright 2006, "Numerical optimization", chapters 3 and 10; 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +33,7 @@ from torch import Tensor
 
 from mempost.core import keeping
 from mempost.core.errors import MempostError
+from mempost.core.memory import has_room, remember
 from mempost.core.prior import State
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
@@ -49,8 +49,6 @@ from mempost.plugins.samplers.linearisation_store import BLOCK
 _DECREASE = 1e-4
 """Part of the promised decrease of phi that a step has to bring (Armijo)."""
 _HALVINGS = 30
-_REMEMBERED = 2**25
-"""Numbers in the updates that are remembered within the process."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +88,18 @@ class MapSearch:
         Raises:
             NonFiniteError: F or its Jacobian is not finite at a component's mean.
         """
-        name = self._name(problem, index)
-        if name not in _remembered:
-            kept = keeping.load(name) if self.keep else None
+
+        def make() -> ComponentUpdates:
+            kept = keeping.load(self._name(problem, index)) if self.keep else None
             if kept is None:
-                found = _search(problem, index, self, progress)
-            else:
-                found = _from_tensors(kept.tensors, index, problem.prior.device)
-            _remember(name, found)
-        return _remembered[name]
+                return _search(problem, index, self, progress)
+            return _from_tensors(kept.tensors, index, problem.prior.device)
+
+        d, numbers = problem.dimension, len(mixture_of(problem).weights) * problem.dimension
+        like = problem.prior.coordinates.location
+        if not has_room(numbers * (d + problem.data_dimension) * like.element_size()):
+            return make()
+        return remember(make, "modes", problem.prior, problem.question, index, self)
 
     def _name(self, problem: InverseProblem, index: Tensor) -> str:
         prior = mixture_of(problem)
@@ -107,22 +108,6 @@ class MapSearch:
         numbers = f"{problem.noise.component_std!r} {self.iterations} {self.tolerance!r}"
         pieces = (prior.means[index], factors, torch.view_as_real(problem.y + 0j), numbers)
         return f"map-{keeping.content_hash(problem.operator, *pieces, code=__name__)}"
-
-
-_remembered: OrderedDict[str, ComponentUpdates] = OrderedDict()
-
-
-def _remember(name: str, found: ComponentUpdates) -> None:
-    _remembered[name] = found
-    while sum(_numbers(known) for known in _remembered.values()) > max(
-        _REMEMBERED, _numbers(found)
-    ):
-        _remembered.popitem(last=False)
-
-
-def _numbers(found: ComponentUpdates) -> int:
-    matrix = found.update.matrix
-    return found.update.cholesky.numel() + (0 if matrix is None else matrix.numel())
 
 
 def _to_tensors(found: ComponentUpdates) -> dict[str, Tensor]:
