@@ -1,14 +1,13 @@
 """A worker: carries out tasks, with limited threads, a shelf for what is kept, and a memory.
 
-What tasks share (data, fitted priors, built problems, results) is made when it is first asked for
-and remembered within the process.
+What tasks share (data, fitted priors, built problems) is made when it is first asked for and
+remembered within the process (`mempost.core.memory`).
 """
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,17 +15,21 @@ import threadpoolctl
 import torch
 
 from mempost.core.keeping import keeping
+from mempost.core.memory import remember
 from mempost.core.prior import FittedPrior, State
 from mempost.core.progress import Progress, silent
 from mempost.core.result import DataAndPrior, PointResults, Result
 from mempost.experiments.build import Setup, build, in_coordinates, rebuild
 from mempost.experiments.fitting import fit_prior, load_data
 from mempost.experiments.measuring import Measurement, Measurements
-from mempost.experiments.plan import Plan, Point, Run
+from mempost.experiments.plan import PRIOR_ROOTS, Plan, Point, Run, id_of
 from mempost.experiments.records import Records
 from mempost.experiments.spec import Spec
 from mempost.experiments.store import KeptFolder, Store
 from mempost.experiments.tasks import KINDS, Task
+
+RESULTS = 16
+"""Results at hand, those used last; each holds its samples once they were asked for."""
 
 
 @contextmanager
@@ -48,7 +51,7 @@ class Worker:
         self.plan, self.store, self.threads = plan, store, threads
         self.records = Records(store)
         self.measurements = Measurements(plan, store)
-        self._memory: OrderedDict[Hashable, Any] = OrderedDict()
+        self._results: OrderedDict[tuple[int, str], Result] = OrderedDict()
 
     def carry_out(self, task: Task, progress: Progress = silent) -> None:
         """Do one task; its result is in the store afterwards."""
@@ -68,14 +71,6 @@ class Worker:
 
     # -- pieces, remembered -------------------------------------------------------------------
 
-    def _remember(self, key: Hashable, make: Callable[[], Any], most: int = 16) -> Any:
-        if key not in self._memory:
-            self._memory[key] = make()
-            while len(self._memory) > most:
-                self._memory.popitem(last=False)
-        self._memory.move_to_end(key)
-        return self._memory[key]
-
     def priors_of(self, run: Run) -> list[tuple[str, Spec]]:
         """Ids of the priors that a run needs, its own and the common one, each with its spec."""
         own, common = (run.prior_id, run.spec), (run.point.prior_id, run.point.spec)
@@ -83,7 +78,9 @@ class Worker:
 
     def prior(self, prior_id: str, spec: Spec, progress: Progress = silent) -> FittedPrior:
         """The fitted prior of a spec: from memory, from the store, or fitted now."""
-        return self._remember(("prior", prior_id), lambda: self._prior(prior_id, spec, progress))
+        return remember(
+            lambda: self._prior(prior_id, spec, progress), "fitted", prior_id, self.store.folder
+        )
 
     def _prior(self, prior_id: str, spec: Spec, progress: Progress) -> FittedPrior:
         if "closed_form" in spec.prior.tags:  # nothing is learned that is worth keeping
@@ -97,11 +94,8 @@ class Worker:
         return fitted
 
     def _data(self, spec: Spec) -> Any:
-        key = json.dumps(
-            spec.model_dump(mode="json", include={"seed", "dtype", "device", "data"}),
-            sort_keys=True,
-        )
-        return self._remember(("data", key), lambda: load_data(spec))
+        key = id_of(spec, {"seed", "dtype", "device", "data"}, PRIOR_ROOTS)
+        return remember(lambda: load_data(spec), "examples", key)
 
     def common_setup(self, point: Point) -> Setup:
         """The inverse problem of a point under its common prior, with its data and truth."""
@@ -110,7 +104,7 @@ class Worker:
             spec = point.spec
             return build(spec, self._data(spec), self.prior(point.prior_id, spec))
 
-        return self._remember(("setup", point.problem_id), make)
+        return remember(make, "setup", point.problem_id, self.store.folder)
 
     def setup(self, run: Run) -> Setup:
         """The inverse problem of a run: that of its point, under the run's own prior."""
@@ -122,29 +116,32 @@ class Worker:
             spec = run.spec
             return rebuild(common, spec, self._data(spec), self.prior(run.prior_id, spec))
 
-        return self._remember(("setup", run.point.problem_id, run.prior_id), make)
+        return remember(make, "setup", run.point.problem_id, run.prior_id, self.store.folder)
 
     def result(self, run: Run) -> Result:
         """The result of a run, its samples read from the store when they are asked for."""
+        key = (id(run.point), run.key)  # a run may stand at two points, beside other siblings
+        if key not in self._results:
+            self._results[key] = self._result(run)
+            while len(self._results) > RESULTS:
+                self._results.popitem(last=False)
+        self._results.move_to_end(key)
+        return self._results[key]
 
-        def make() -> Result:
-            setup = self.setup(run)
-            spec = run.spec
-            return Result(
-                key=run.key,
-                point=run.point.labels,
-                sampler=run.sampler,
-                problem=setup.problem,
-                data=setup.data,
-                truth=setup.truth if spec.calibration is None else None,
-                seed=spec.seed,
-                load_samples=lambda: self.records.samples(run).to(spec.device),
-                siblings=_Results(self, self.siblings(run)),
-                load_measured=lambda: self.measurements.row(run).measured,
-            )
-
-        # the same run may stand at two points, beside other siblings
-        return self._remember(("result", id(run.point), run.key), make)
+    def _result(self, run: Run) -> Result:
+        setup, spec = self.setup(run), run.spec
+        return Result(
+            key=run.key,
+            point=run.point.labels,
+            sampler=run.sampler,
+            problem=setup.problem,
+            data=setup.data,
+            truth=setup.truth if spec.calibration is None else None,
+            seed=spec.seed,
+            load_samples=lambda: self.records.samples(run).to(spec.device),
+            siblings=_Results(self, self.siblings(run)),
+            load_measured=lambda: self.measurements.row(run).measured,
+        )
 
     def subject(self, run: Run, one: Measurement) -> Result | PointResults | DataAndPrior:
         """What is handed over to a metric."""
