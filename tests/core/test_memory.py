@@ -20,6 +20,7 @@ from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
 from mempost.plugins.samplers import linear_model
 from mempost.plugins.samplers.ddrm import DDRM
 from mempost.plugins.samplers.exact_lgm import ExactLGM
+from mempost.plugins.samplers.finite_sample import FiniteSample
 from mempost.plugins.samplers.finite_sample_weights import FiniteSampleWeights
 
 
@@ -239,7 +240,7 @@ def forty(atoms=200, d=4, m=3):
 
 @pytest.mark.parametrize(
     "sampler",
-    [FiniteSampleWeights(), ExactLGM(), DDRM(steps=2)],
+    [FiniteSample(steps=2), FiniteSampleWeights(), ExactLGM(), DDRM(steps=2)],
     ids=lambda s: type(s).__name__,
 )
 def test_forty_data_sets_cost_one_decomposition_and_one_map_an_atom(sampler, monkeypatch):

@@ -18,21 +18,18 @@ finite-sample lens".
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from pydantic import Field
 
 from mempost.core.capabilities import Examples, HasExamples, require
 from mempost.core.flow import Denoise
 from mempost.core.guidance import Guidance
+from mempost.core.memory import remember
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.core.streams import Streams
 from mempost.plugins.bibliography import BURNS_2026_LENS
 from mempost.plugins.priors.kernel_mixture import KernelMixture
-
-_ROWS = 256
 
 
 class FiniteSampleGuidance(Guidance):
@@ -71,15 +68,18 @@ def _kept(problem: InverseProblem) -> Examples:
     return require(problem.prior, HasExamples, "finite_sample", remedy).examples
 
 
-@lru_cache(maxsize=8)
 def _conditioned(problem: InverseProblem, atoms: int | None, seed: int) -> KernelMixture:
-    prior = problem.prior
-    if atoms is None:
-        x, weights = _kept(problem)
-        log_pi = weights.log()
-    else:
-        x = prior.sample(atoms, Streams(seed, "training"))
-        log_pi = x.new_zeros(atoms)
-    parts = [problem.log_likelihood(block) for block in x.split(_ROWS)]
-    log_likelihood = require_finite(torch.cat(parts), "log p(y | x_i)")
-    return KernelMixture(x, 0.0, torch.softmax(log_pi + log_likelihood, 0), prior.shape)
+    prior, drawn = problem.prior, Streams(seed, "training")
+
+    def make() -> KernelMixture:
+        if atoms is None:
+            x, weights = _kept(problem)
+            log_pi = weights.log()
+        else:
+            x = remember(lambda: prior.sample(atoms, drawn), "atoms", prior, atoms, seed)
+            log_pi = x.new_zeros(atoms)
+        log_likelihood = problem.noise.log_likelihood(problem.y.flatten() - problem.forward_at(x))
+        require_finite(log_likelihood, "log p(y | x_i)")
+        return KernelMixture(x, 0.0, torch.softmax(log_pi + log_likelihood, 0), prior.shape)
+
+    return remember(make, "atoms given the data", prior, problem.question, atoms, seed)
