@@ -42,14 +42,16 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "prior": Kind("mempost.core.prior:Prior", "priors", ("priors", "denoising")),
+    "prior": Kind(
+        "mempost.core.prior:Prior", "priors", ("priors", "denoising", "prior_capabilities")
+    ),
     "operator": Kind(
         "mempost.core.operator:ForwardOperator", "operators", ("operators", "derivatives")
     ),
     "sampler": Kind(
         "mempost.core.sampler:PosteriorSampler",
         "samplers",
-        ("samplers", "iterations", "posteriors"),
+        ("samplers", "iterations", "posteriors", "posterior_capabilities"),
     ),
     "dataset": Kind("mempost.core.dataset:Dataset", "datasets", ("datasets",)),
     "metric": Kind("mempost.core.metric:Metric", "metrics"),

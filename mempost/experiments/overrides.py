@@ -24,8 +24,11 @@ _RANGE = ("from", "to", "n", "spacing")
 def deep_merge(base: Any, over: Any) -> Any:
     """``over`` on top of ``base``: mappings merge key by key, anything else replaces.
 
-    A null removes the key of the base; a plugin of another ``type`` replaces the base's plugin.
+    A null removes the key of the base; a plugin of another ``type`` replaces the base's plugin. One
+    that is named alone in the base has the mapping's hyper-parameters added.
     """
+    if isinstance(over, dict):
+        base = _in_full(base)
     if not (isinstance(base, dict) and isinstance(over, dict)):
         return copy.deepcopy(over)
     if "type" in over and over["type"] != base.get("type", over["type"]):
@@ -37,6 +40,11 @@ def deep_merge(base: Any, over: Any) -> Any:
         else:
             merged[key] = deep_merge(merged[key], value) if key in merged else copy.deepcopy(value)
     return merged
+
+
+def _in_full(value: Any) -> Any:
+    """A plugin that is named alone as a mapping, into which hyper-parameters can be put."""
+    return {"type": value} if isinstance(value, str) else value
 
 
 def read_spec(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -104,6 +112,7 @@ def _assign(node: Any, parts: list[str], value: Any, path: str) -> None:
     elif head in SWEEPS and isinstance(node.get(head), dict | None):
         node[head] = {**(node.get(head) or {}), ".".join(rest): value}
     elif head in node:
+        node[head] = _in_full(node[head])
         _assign(node[head], rest, value, path)
     else:
         raise SpecError(

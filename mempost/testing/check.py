@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from mempost.core.capabilities import ask
 from mempost.core.errors import SpecError, nearest
+
+T = TypeVar("T")
 
 
 class CheckFailedError(AssertionError):
@@ -23,6 +26,14 @@ class CheckFailedError(AssertionError):
 
 class NotApplicable(unittest.SkipTest):
     """A check has nothing to test here; test runners show it as skipped."""
+
+
+def having(thing: object, capability: type[T]) -> T:
+    """The thing with a capability (`mempost.core.capabilities`), or NotApplicable."""
+    found = ask(thing, capability)
+    if found is None:
+        raise NotApplicable(f"{type(thing).__name__} is not {capability.__name__}")
+    return found
 
 
 Status = Literal["passed", "failed", "skipped", "failed as expected", "passed unexpectedly"]

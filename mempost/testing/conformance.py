@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mempost.core.dataset import Dataset
 from mempost.core.errors import SpecError, nearest
+from mempost.core.network import Network
 from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.plugin import Plugin
@@ -25,8 +26,17 @@ from mempost.core.prior import Prior
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import KINDS, REGISTRIES
 from mempost.core.sampler import PosteriorSampler
+from mempost.core.schedule import NoiseSchedule
 from mempost.testing.check import Catalogue, Check, Outcome, Report, run_checks
-from mempost.testing.checks import datasets, noises, operators, priors, samplers
+from mempost.testing.checks import (
+    datasets,
+    networks,
+    noises,
+    operators,
+    priors,
+    samplers,
+    schedules,
+)
 from mempost.testing.checks.operator_case import OperatorCase
 from mempost.testing.checks.prior_case import PriorCase
 from mempost.testing.checks.sampler_case import SamplerCase
@@ -123,6 +133,34 @@ def dataset_checks(
     return datasets.CHECKS.checks(case, expected_failed_checks)
 
 
+def schedule_checks(
+    schedule: NoiseSchedule, *, expected_failed_checks: Expected = None
+) -> Iterator[Check]:
+    """The checks of a noise schedule.
+
+    Args:
+        schedule: the schedule.
+        expected_failed_checks: names of checks that are known to fail, and why.
+    """
+    return schedules.CHECKS.checks(schedules.ScheduleCase(schedule), expected_failed_checks)
+
+
+def network_checks(
+    network: Network,
+    *,
+    shape: tuple[int, ...] | None = None,
+    expected_failed_checks: Expected = None,
+) -> Iterator[Check]:
+    """The checks of a network.
+
+    Args:
+        network: the network, as small as it can be.
+        shape: shape of one x; by default the first that it takes.
+        expected_failed_checks: names of checks that are known to fail, and why.
+    """
+    return networks.CHECKS.checks(networks.NetworkCase(network, shape), expected_failed_checks)
+
+
 def check_prior(
     prior: Prior, *, data: Tensor | None = None, expected_failed_checks: Expected = None
 ) -> Report:
@@ -170,6 +208,23 @@ def check_dataset(
         dataset, size_field=size_field, expected_failed_checks=expected_failed_checks
     )
     return run_checks(dataset, checks)
+
+
+def check_schedule(schedule: NoiseSchedule, *, expected_failed_checks: Expected = None) -> Report:
+    """Run `schedule_checks`; raise `ConformanceError` with the report if one fails."""
+    checks = schedule_checks(schedule, expected_failed_checks=expected_failed_checks)
+    return run_checks(schedule, checks)
+
+
+def check_network(
+    network: Network,
+    *,
+    shape: tuple[int, ...] | None = None,
+    expected_failed_checks: Expected = None,
+) -> Report:
+    """Run `network_checks`; raise `ConformanceError` with the report if one fails."""
+    checks = network_checks(network, shape=shape, expected_failed_checks=expected_failed_checks)
+    return run_checks(network, checks)
 
 
 def checks_for(plugin: object, expected_failed_checks: Expected = None) -> Iterator[Check]:

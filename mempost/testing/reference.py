@@ -153,6 +153,10 @@ class DensePosterior(Posterior):
         self.is_atomic = bool((covariances == 0).all())
 
     @property
+    def withheld(self) -> Withheld:
+        return {HasDensity: "atoms"} if self.is_atomic else {}
+
+    @property
     def weights(self) -> Float[Tensor, " n"]:
         return self._weights
 

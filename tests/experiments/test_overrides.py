@@ -39,6 +39,15 @@ def test_another_plugin_replaces_and_null_removes():
     }
 
 
+def test_a_plugin_that_is_named_alone_takes_hyper_parameters():
+    base = {"sampler": {"type": "dps", "schedule": "ve"}}
+    in_full = {"sampler": {"type": "dps", "schedule": {"type": "ve", "sigma_max": 3.0}}}
+    assert deep_merge(base, {"sampler": {"schedule": {"sigma_max": 3.0}}}) == in_full
+    assert set_path(base, "sampler.schedule.sigma_max", 3.0) == in_full
+    assert base["sampler"]["schedule"] == "ve"
+    assert set_path(in_full, "sampler.schedule", "edm")["sampler"]["schedule"] == "edm"
+
+
 @given(plain)
 def test_merging_onto_itself_changes_nothing(value):
     assert deep_merge(value, value) == value

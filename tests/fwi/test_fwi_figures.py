@@ -10,6 +10,7 @@ from metric_results import problem_of
 from metric_results import results_of as plain_results
 
 from mempost.core.errors import PluginError
+from mempost.core.measured import bounds
 from mempost.plugins.figures.fwi_memorized import FWIMemorized
 from mempost.plugins.figures.fwi_panels import FWIPanels
 from mempost.plugins.figures.memorization_bars import MemorizationBars
@@ -38,7 +39,12 @@ def study():
         answers = {"exact": EXACT, "traced": TRACED, "free": interpolations(data, 30)}
         found = results_of(problem, data, truth, answers, n=16, point={"data.dataset.n_train": n})
         results += found.values()
-    return results
+    return [measured_by(NearestNeighbour(k=5, threshold=0.6, resamples=10), r) for r in results]
+
+
+def measured_by(metric, result):
+    result.measured.update(metric.evaluate(result))
+    return result
 
 
 def images(canvas):
@@ -122,7 +128,8 @@ def test_memorized_draws_have_distinct_neighbours_and_the_smallest_ratios(study)
     problem, data, truth = study[0].problem, study[0].data, study[0].truth
     x = data.train[torch.arange(20) % 5] + 0.3 * normal(20, 12, seed=8)
     result = results_of(problem, data, truth, {"near": x})["near"]
-    ((_, canvas, *_),) = FWIMemorized(pairs=2, k=4).draw([result])
+    measured_by(NearestNeighbour(k=4, resamples=10), result)
+    ((_, canvas, *_),) = FWIMemorized(pairs=2).draw([result])
     raw = result.problem.prior.coordinates.to_raw
     train, x = raw(result.data.train), raw(result.samples.flat)
     distances = torch.cdist(x, train)
@@ -157,7 +164,7 @@ def test_a_row_for_every_point_and_one_scale(study):
 
 
 def test_curves_cross_the_threshold_at_the_rates(study):
-    ((stem, canvas, *_),) = RatioDistributions(k=5, threshold=0.6).draw(study)
+    ((stem, canvas, *_),) = RatioDistributions().draw(study)
     assert stem == "ratio_distributions"
     assert [ax.get_title() for ax in canvas.axes] == ["$N$ = 6", "$N$ = 12"]
     for ax, results in zip(canvas.axes, (study[:3], study[3:])):
@@ -167,16 +174,16 @@ def test_curves_cross_the_threshold_at_the_rates(study):
             at, height = curves[label].T
             return height[at < 0.6].max()
 
-        columns = NearestNeighbour(k=5, threshold=0.6, resamples=10).evaluate(results[2]).columns
-        assert share("free") == pytest.approx(columns["nn_rate"])
-        assert share("held out") == pytest.approx(columns["nn_rate_held_out"])
-        assert share("left-out training") == pytest.approx(columns["nn_rate_leave_one_out"])
+        table = {
+            name: bounds(array)[0] for name, array in results[2].measured.items() if "rate" in name
+        }
+        assert share("free") == pytest.approx(table["nn_rate"])
+        assert share("held out") == pytest.approx(table["nn_rate_held_out"])
+        assert share("left-out training") == pytest.approx(table["nn_rate_leave_one_out"])
         assert len(curves["free"]) == 30 + 2
 
 
 def test_bars_stand_over_n(study):
-    for result in study:
-        result.measured |= NearestNeighbour(resamples=10).evaluate(result)
     ((_, canvas, *_),) = MemorizationBars(rates=("nn_rate",)).draw(study)
     ticks = [label.get_text() for label in canvas.axes[0].get_xticklabels()]
     assert ticks == ["$N$ = 6", "$N$ = 12"]
@@ -197,5 +204,5 @@ def test_other_refusals(study):
     with pytest.raises(PluginError, match="coefficients holds 99; allowed are 0 to 11"):
         list(FWIPanels(coefficients=(0, 99)).draw(study[2:3]))
     few = plain_results(problem_of(normal(2, 2)), {"a": normal(4, 2)})
-    with pytest.raises(PluginError, match="three training examples or more"):
+    with pytest.raises(PluginError, match=r"add \{type: nearest_neighbour\} to the metrics"):
         list(RatioDistributions().draw(list(few.values())))

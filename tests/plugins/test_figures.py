@@ -21,6 +21,7 @@ from metric_results import Cubic, Normal, NormalMixture, problem_of, results_of
 from mempost.core.errors import PluginError
 from mempost.core.figure import Picture
 from mempost.core.measured import Measured, interval
+from mempost.core.metric import Metric
 from mempost.core.operator import ForwardOperator
 from mempost.core.plugin import Plugin
 from mempost.core.registry import REGISTRIES
@@ -36,6 +37,9 @@ from mempost.plugins.figures.memorization_bars import MemorizationBars
 from mempost.plugins.figures.nearest_images import NearestImages, data_image
 from mempost.plugins.figures.sampler_histograms import SamplerHistograms
 from mempost.plugins.figures.trace import Trace
+from mempost.plugins.metrics.mcmc import MCMCDiagnostics
+from mempost.plugins.metrics.moments import Moments
+from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour
 from mempost.testing.examples import example_plugin
 
 LINE = [[-1.5], [-0.4], [0.4], [1.2], [2.5]]
@@ -52,6 +56,14 @@ def drawn(pictures: Iterable[Picture]) -> dict[str, Canvas]:
     for name, figure in found.items():
         assert re.fullmatch(r"[A-Za-z0-9_-]+", name)
         figure.savefig(io.BytesIO(), format="png", dpi=40)
+    return found
+
+
+def measured_by(metric: Metric, results: Iterable[Result]) -> list[Result]:
+    """The results, with what a metric has measured of each."""
+    found = list(results)
+    for result in found:
+        result.measured.update(metric.evaluate(result))
     return found
 
 
@@ -328,7 +340,9 @@ def test_memorization_bars() -> None:
         point = {"operator": "mask", "data.n_train": n}
         results.append(swept(measured, point, "exact"))
         results.append(swept(measured | {"nn_rate": interval(0.1, 0.05, 0.2)}, point, "dps"))
-    figures = drawn(MemorizationBars().draw(results))
+    (picture,) = pictures = list(MemorizationBars().draw(results))
+    figures = drawn(pictures)
+    assert "0.9 (0.85 to 0.92) against 0.8 (0.75 to 0.82) held out" in picture.caption
     (ax,) = figures["memorization_bars"].axes  # nn_third_rate was not measured
     bars = [c for c in ax.containers if isinstance(c, BarContainer)]
     heights = [round(bar.patches[0].get_height(), 6) for bar in bars]
@@ -368,12 +382,14 @@ def images(operator: ForwardOperator | None = None) -> list[Result]:
         draws = train[torch.tensor([2, 0, 5, 1])] + 0.01
         answers = {"draws": draws, "closed": Normal(train[0], torch.full((16,), 0.2))}
         results += results_of(problem, answers, point={"data.n": n}, truth=truth, n=5).values()
-    return results
+    return measured_by(Moments(), measured_by(NearestNeighbour(resamples=10), results))
 
 
 def test_nearest_images() -> None:
     results = images(Top())
-    figures = drawn(NearestImages(samples=2).draw(results))
+    pictures = list(NearestImages(samples=2).draw(results))
+    figures = drawn(pictures)
+    assert f"{float(results[0].measured['nn_rate'][0]):.3g} (" in pictures[0].caption
     assert list(figures) == ["nearest_images_draws", "nearest_images_closed"]
     panels = [ax for ax in figures["nearest_images_draws"].axes if ax.images]
     assert len(panels) == 2 * 8
@@ -398,6 +414,9 @@ def test_nearest_images() -> None:
 def test_data_that_are_images_stay() -> None:
     (first, *_) = images()
     assert data_image(first) is first.problem.y
+    del first.measured["mean"]
+    with pytest.raises(PluginError, match=r"add \{type: moments\} to the metrics"):
+        list(NearestImages().draw([first]))
     with pytest.raises(PluginError, match=r"draws images \(height, width\), found shape \(1,\)"):
         list(NearestImages().draw(on_the_line()))
 
@@ -409,8 +428,12 @@ def test_trace() -> None:
     problem = problem_of([[0.0, 0.0]])
     chains = Samples(normal(6, 40, 2))
     answers = {"mala": chains, "exact": Normal([0.0, 0.0], [1.0, 1.0])}
-    results = list(results_of(problem, answers).values())
-    figures = drawn(Trace(coordinate=1, chains=3, lags=10).draw(results))
+    results = measured_by(MCMCDiagnostics(), results_of(problem, answers).values())
+    (picture,) = pictures = list(Trace(coordinate=1, chains=3, lags=10).draw(results))
+    figures = drawn(pictures)
+    columns = MCMCDiagnostics().evaluate(results[0]).columns
+    assert list(columns) == ["ess_bulk", "ess_tail", "r_hat"]
+    assert f"worst coordinate {columns['ess_bulk']:.0f} and" in picture.caption
     assert list(figures) == ["trace"]
     left, right = figures["trace"].axes
     assert len(left.get_lines()) == 3
@@ -419,7 +442,10 @@ def test_trace() -> None:
     assert re.fullmatch(r"mala: ESS \d+ of 240, \$\\hat\{R\}\$ = [01]\.\d{3}", title)
     assert len(right.collections[0].get_segments()) == 11
     assert left.get_ylabel() == "$x_{2}$"
-    with pytest.raises(PluginError, match="no sampler has several"):
+    segments = right.collections[0].get_segments()
+    rho = results[0].measured["autocorrelation"][1]
+    np.testing.assert_allclose([part[1, 1] for part in segments], rho[:11])
+    with pytest.raises(PluginError, match=r"add \{type: mcmc\} to the metrics"):
         list(Trace().draw([r for r in results if r.key == "exact"]))
     with pytest.raises(PluginError, match="coordinate is 5; allowed are 0 to 1"):
         list(Trace(coordinate=5).draw(results))
@@ -430,7 +456,7 @@ def test_traces_of_a_sweep_are_numbered() -> None:
     for h in (0.1, 0.2):
         answers = {"ula": Samples(normal(4, 10, 1))}
         results += results_of(problem_of([[0.0]]), answers, point={"prior.bandwidth": h}).values()
-    figures = drawn(Trace().draw(results))
+    figures = drawn(Trace().draw(measured_by(MCMCDiagnostics(), results)))
     assert list(figures) == ["trace_0", "trace_1"]
 
 

@@ -51,9 +51,10 @@ def test_moments_in_raw_coordinates() -> None:
     results = results_of(problem, answers)
     assert Moments().evaluate(results["closed"]).columns == {"mean_0": 12, "std_0": 6}
     assert Moments(coordinates="prior").evaluate(results["closed"]).columns == {
-        "mean_0": 1,
-        "std_0": 3,
+        "prior_mean_0": 1,
+        "prior_std_0": 3,
     }
+    assert Moments(limit=0).evaluate(results["closed"]).columns == {}
     sampled = Moments().evaluate(results["draws"]).columns
     assert sampled == pytest.approx({"mean_0": 12, "std_0": 2 * 2**0.5})
 

@@ -33,7 +33,7 @@ SPEC = {
     "observation": {"truth": {"type": "held_out"}},
     "samplers": {
         "exact": {"type": "exact_lgm"},
-        "dps": {"type": "dps", "steps": 20},
+        "dps": {"type": "dps", "steps": 20, "schedule": "logistic"},
         "gauss_newton": {"type": "gauss_newton_dps", "steps": 20},
         "langevin": {"type": "smoothed_langevin", "steps": 20, "size": 0.001},
     },
@@ -81,6 +81,8 @@ def test_every_block_is_run_here():
     [
         "operator:absorption",
         "sampler:smoothed_langevin",
+        "schedule:logistic",
+        "network:gated",
         "metric:mean_shift",
         "figure:first_coordinate",
     ],

@@ -15,7 +15,6 @@ from pydantic import field_validator
 from torch import nn
 
 from mempost.core.arrays import FrozenArray
-from mempost.core.counters import tally
 from mempost.core.dataset import Data, Dataset
 from mempost.core.denoised import Denoised
 from mempost.core.iterative import IterativeSampler
@@ -24,9 +23,10 @@ from mempost.core.noise import GaussianNoise, NoiseLevel, stack
 from mempost.core.operator import ForwardOperator
 from mempost.core.prior import Prior, State
 from mempost.core.progress import silent
-from mempost.core.reverse import ReverseSampler
+from mempost.core.reverse import GuidedSampler
 from mempost.core.sampler import ExactSampler, Samples, TiledSampler, require_finite
 from mempost.core.schedule import NoiseSchedule, as_time
+from mempost.core.start import Noise
 from mempost.core.streams import TILE, draw_tiled, n_tiles
 from mempost.plugins.schedules.ve import VarianceExploding
 from mempost.testing import CheckFailedError, checks_for, examples
@@ -89,17 +89,16 @@ class Shuffled(Exact):
         return Samples(draws.values[:, order])
 
 
-class ExactGuidance(ReverseSampler):
+class ExactGuidance(GuidedSampler):
     """Reverse diffusion with the denoiser of the exact posterior."""
 
     tags = frozenset({"exact", "uses_noise_level"})
     schedule: VarianceExploding = VarianceExploding(sigma_max=10.0)
     steps: int = 60
-    start: str = "noise"
+    start: Noise = Noise()
 
-    def guided_denoise(self, problem, z, level):
-        tally("denoiser_calls", len(z))
-        return posterior_as_prior(problem)._denoise(z, *level.columns(z))
+    def denoiser(self, problem):
+        return posterior_as_prior(problem).denoise
 
 
 @lru_cache(maxsize=8)
@@ -157,7 +156,7 @@ class Points(Dataset):
         return Data(train, draw_tiled(20, streams, draw, step=1))
 
 
-class DPSLike(ReverseSampler):
+class DPSLike(GuidedSampler):
     """Guidance by the gradient of the squared residual, one norm a sample."""
 
     tags = frozenset({"needs_gradient"})
@@ -579,10 +578,15 @@ class WrongLevel(ExactGuidance):
 
     steps: int = 20
 
-    def guided_denoise(self, problem, z, level):
+    def denoiser(self, problem):
         after = {float(step.level.s): step.next_level for step in self.reverse_steps}
-        later = after[float(level.s)]
-        return super().guided_denoise(problem, z, later if later.s else level)
+        right = super().denoiser(problem)
+
+        def denoise(z, level):
+            later = after[float(level.s)]
+            return right(z, later if later.s else level)
+
+        return denoise
 
 
 class HalfNoiseLangevin(Langevin):
@@ -614,22 +618,27 @@ class PositionMatters(DPSLike):
 
 
 class GlobalStart(DPSLike):
-    def init(self, problem, stream):
+    def init(self, problem, stream, first=0):
         return {"z": torch.randn(TILE, problem.dimension, dtype=problem.prior.dtype)}
 
 
 class Reseeds(DPSLike):
     """Seeds the global generator to be reproducible."""
 
-    def init(self, problem, stream):
+    def init(self, problem, stream, first=0):
         torch.manual_seed(0)
-        return super().init(problem, stream)
+        return super().init(problem, stream, first)
 
 
 class OneCallTooMany(DPSLike):
-    def guided_denoise(self, problem, z, level):
-        problem.prior.denoise(z, level)
-        return super().guided_denoise(problem, z, level)
+    def denoiser(self, problem):
+        right = super().denoiser(problem)
+
+        def denoise(z, level):
+            problem.prior.denoise(z, level)
+            return right(z, level)
+
+        return denoise
 
 
 class SecretMomentum(Langevin):

@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from pydantic import Field
 
-from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style
-from mempost.plugins.metrics import bootstrap, ranks
-from mempost.plugins.metrics.coverage import interval_levels
-from mempost.plugins.metrics.simultaneous_bands import simultaneous_band
-from mempost.plugins.metrics.tarp import credibilities
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,39 +21,32 @@ class CoverageCurves(Figure):
 
     One figure a point of the sweep, all samplers in it. Left: mean over coordinates, with bootstrap
     intervals over truths. Right: expected coverage of balls around random points, with the band
-    that contains the whole curve of calibrated draws at the given confidence. Curves above the
-    diagonal belong to draws that are too wide, below it to draws that are too narrow or biased.
+    that contains the whole curve of calibrated draws. Curves above the diagonal belong to draws
+    that are too wide, below it to draws that are too narrow or biased. Needs the metrics
+    ``coverage`` and ``tarp``, which have the confidence.
     """
 
     reference: str | None = Field(None, description="sampler drawn in black")
-    every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")
-    confidence: float = Field(0.95, gt=0, lt=1)
-    resamples: int = Field(200, ge=10)
 
     def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         looks = style.looks(results, self.reference)
-        drawn = False
+        results = style.with_measured(results, "coverage_curve", "coverage_curves", "coverage")
+        results = style.with_measured(results, "tarp_curve", "coverage_curves", "tarp")
         for number, group in enumerate(groups := style.by_point(results)):
-            kept = [r for r in group.values() if r.samples.truths is not None]
-            if kept:
-                drawn = True
-                name = "coverage_curves" if len(groups) == 1 else f"coverage_curves_{number}"
-                yield Picture(name, self._figure(kept, looks), self.summary(), self.summary())
-        if not drawn:
-            raise PluginError(
-                "coverage_curves draws calibration runs; add calibration: {truths: 1000}"
-            )
+            kept = list(group.values())
+            name = "coverage_curves" if len(groups) == 1 else f"coverage_curves_{number}"
+            yield Picture(name, self._figure(kept, looks), _caption(kept), _alt(kept))
 
     def _figure(self, results: list[Result], looks: dict[str, style.Look]) -> Canvas:
         figure, axes = style.panels(1, 2, 3.9, 3.7, extra=0.8)
         left, right = axes[0]
         for result in results:
-            self._intervals(left, result, looks[result.key])
-            self._tarp(right, result, looks[result.key])
-        n = len(results[0].samples.values)
-        band = simultaneous_band(n, self.confidence, min(n, 100))
-        z, low, high = (np.concatenate([[0.0], part]) for part in band)
-        label = f"{self.confidence:.0%} of calibrated curves (right)"
+            _intervals(left, result, looks[result.key])
+            curve, look = result.measured["tarp_curve"], looks[result.key]
+            right.plot(curve["credibility"], curve, color=look.color, linestyle=look.linestyle)
+        first = results[0].measured
+        z, low, high = first["tarp_band"].values.T
+        label = f"{float(first['tarp_confidence']):.0%} of calibrated curves (right)"
         right.fill_between(z, low, high, color=style.LIGHT, linewidth=0, label=label, zorder=0)
         for ax in (left, right):
             ax.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, zorder=1)
@@ -73,21 +59,39 @@ class CoverageCurves(Figure):
         style.legend_above(figure, axes)
         return figure
 
-    def _intervals(self, ax: Axes, result: Result, look: style.Look) -> None:
-        reached = interval_levels(result, self.every)
-        assert reached is not None
-        levels = torch.linspace(0, 1, 101, dtype=torch.float64)
-        covered = torch.stack([(reached <= level).double().mean(0) for level in levels], 1)
-        stream = result.streams.at(tile=ranks.RESAMPLING, step=ranks.STEP)
-        counts = bootstrap.resampling_counts(1, len(covered), self.resamples, stream)
-        low, high = bootstrap.percentile_interval(counts @ covered / len(covered), self.confidence)
-        label = style.sampler_label(result.key)
-        ax.fill_between(levels, low, high, color=look.color, alpha=0.2, linewidth=0)
-        ax.plot(levels, covered.mean(0), color=look.color, linestyle=look.linestyle, label=label)
 
-    def _tarp(self, ax: Axes, result: Result, look: style.Look) -> None:
-        u = credibilities(result, self.every)
-        assert u is not None
-        fine = np.linspace(0, 1, 501)
-        ecdf = np.searchsorted(np.sort(u.numpy()), fine, side="right") / len(u)
-        ax.plot(fine, ecdf, color=look.color, linestyle=look.linestyle)
+def _intervals(ax: Axes, result: Result, look: style.Look) -> None:
+    curve = result.measured["coverage_curve"]
+    levels = curve["nominal"].values
+    value, low, high = curve.values.T
+    label = style.sampler_label(result.key)
+    ax.fill_between(levels, low, high, color=look.color, alpha=0.2, linewidth=0)
+    ax.plot(levels, value, color=look.color, linestyle=look.linestyle, label=label)
+
+
+def _caption(results: Sequence[Result]) -> str:
+    said = []
+    for r in results:
+        coverage = r.measured["coverage"]
+        at = ", ".join(
+            f"{style.in_words(coverage.sel(level=level))} at {level:g}"
+            for level in coverage["level"].values
+        )
+        said.append(f"{style.named(r)} {at}, ATC {style.in_words(r.measured['tarp_atc'])}")
+    return (
+        "Share of truths inside central credible intervals of a level (left, mean over "
+        "coordinates) and inside balls around random points (right). Draws that are right follow "
+        f"the diagonal; below it they are too narrow or biased. Covered: {'; '.join(said)}."
+    )
+
+
+def _alt(results: Sequence[Result]) -> str:
+    said = []
+    for r in results:
+        off = r.measured["coverage_curve"].sel(bound="value") - r.measured["coverage_curve"].nominal
+        place = int(abs(off.values).argmax())
+        said.append(f"{style.named(r)} {float(off[place]):+.2f} at {float(off.nominal[place]):g}")
+    return (
+        "Two panels of curves around the diagonal. Coverage of intervals less their level is, "
+        f"where it is largest, {'; '.join(said)}."
+    )

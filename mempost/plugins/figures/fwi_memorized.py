@@ -14,8 +14,6 @@ from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 from mempost.plugins.figures import style, waves
-from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour
-from mempost.plugins.metrics.pairwise import nearest_distances
 from mempost.plugins.wave_models import WaveModels
 
 if TYPE_CHECKING:
@@ -36,23 +34,31 @@ class FWIMemorized(Figure):
 
     One figure a sampler, a row for every point of the sweep; the draws with the smallest ratios
     r = d_1 / mean(d_2, ..., d_k) in raw coordinates. Never-trained models have small ratios too
-    when there are few examples: read it together with ``ratio_distributions``.
+    when there are few examples: read it together with ``ratio_distributions``. Needs the metric
+    ``nearest_neighbour``, which has k.
     """
 
     publications = (SIAHKOOHI_2026_MEMORIZATION,)
 
     pairs: int = Field(3, ge=1, le=4, description="shown of every result")
-    k: int = Field(50, ge=2, description="neighbours in r, at most N")
     rows: int = Field(6, ge=1, description="at most, evenly thinned over the sweep")
 
     def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
+        if any(WaveModels.of(result.problem) is None for result in results):
+            raise PluginError(
+                "fwi_memorized draws problems with the operator helmholtz, this has none"
+            )
+        results = style.with_measured(results, "nn_ratio", "fwi_memorized", "nearest_neighbour")
         for key in dict.fromkeys(result.key for result in results):
             groups = style.by_point([result for result in results if result.key == key])
-            figure = self._figure([group[key] for group in style.thinned(groups, self.rows)])
-            yield Picture(style.stem("fwi_memorized", key), figure, self.summary(), self.summary())
+            rows = [group[key] for group in style.thinned(groups, self.rows)]
+            found = [_most_memorized(result, self.pairs) for result in rows]
+            figure = self._figure(rows, found)
+            yield Picture(
+                style.stem("fwi_memorized", key), figure, _caption(rows), _alt(rows, found)
+            )
 
-    def _figure(self, results: list[Result]) -> Canvas:
-        found = [_most_memorized(result, self.pairs, self.k) for result in results]
+    def _figure(self, results: list[Result], found: list[list[Pair]]) -> Canvas:
         fields = [
             field for pairs in found for pair in pairs for field in (pair.draw, pair.neighbour)
         ]
@@ -83,22 +89,38 @@ class FWIMemorized(Figure):
         return figure
 
 
-def _most_memorized(result: Result, count: int, k: int) -> list[Pair]:
+def _most_memorized(result: Result, count: int) -> list[Pair]:
     """Pairs with the smallest ratios, each with a neighbour of its own."""
-    models = WaveModels.of(result.problem)
-    if models is None:
-        raise PluginError("fwi_memorized draws problems with the operator helmholtz, this has none")
-    if result.data is None or len(result.data.train) < 2:
-        raise PluginError("fwi_memorized takes two training examples or more")
-    to_raw = result.problem.prior.coordinates.to_raw
-    train, x = result.data.train.flatten(1), result.samples.flat
-    distances, index = nearest_distances(to_raw(x), to_raw(train), min(k, len(train)))
-    ratios = NearestNeighbour(k=k).measure(distances)["ratio_mean"].cpu()
+    models, data = WaveModels.of(result.problem), result.data
+    assert models is not None and data is not None
+    train, x = data.train.flatten(1), result.samples.flat
+    ratios, nearest = (result.measured[name].values for name in ("nn_ratio", "nn_nearest"))
     best: dict[int, int] = {}
-    for i in ratios.argsort(stable=True).tolist():
-        best.setdefault(int(index[i, 0]), i)
+    for i in ratios.argsort(kind="stable").tolist():
+        best.setdefault(int(nearest[i]), i)
     pairs = []
     for n, i in list(best.items())[:count]:
         draw, neighbour = models.velocity(torch.stack([x[i], train[n].to(x)]))
         pairs.append(Pair(draw, neighbour, float(ratios[i]), n))
     return pairs
+
+
+def _caption(results: Sequence[Result]) -> str:
+    said = []
+    for r in results:
+        distinct = r.measured.get("nn_distinct")
+        of = "" if distinct is None else f", nearest to {float(distinct):g} different models"
+        said.append(f"{style.named(r)} {style.in_words(r.measured['nn_rate'])}{of}")
+    return (
+        "Draws with the smallest ratios r of the nearest distance to the mean of the next ones, "
+        f"each beside its nearest training model. Share of memorized draws: {'; '.join(said)}."
+    )
+
+
+def _alt(results: Sequence[Result], found: Sequence[Sequence[Pair]]) -> str:
+    said = [
+        f"{style.named(r)} "
+        + ", ".join(f"r = {pair.ratio:.2g} (training {pair.number})" for pair in pairs)
+        for r, pairs in zip(results, found, strict=True)
+    ]
+    return f"Maps of velocity in pairs, a draw and its nearest training model: {'; '.join(said)}."

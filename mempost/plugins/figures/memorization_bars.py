@@ -64,7 +64,29 @@ class MemorizationBars(Figure):
         axes[-1, 0].set_xticks(range(len(groups)), titles)
         axes[-1, 0].set_xlim(-0.6, len(groups) - 0.4)
         style.legend_above(figure, axes)
-        yield Picture("memorization_bars", figure, self.summary(), self.summary())
+        said = _in_words(groups, rates)
+        caption = (
+            "Share of draws that count as memorized, with bootstrap intervals, beside the share of "
+            f"held-out examples and of training examples among the others. {said}."
+        )
+        alt = f"Bars, a group for every point of the sweep. {said}."
+        yield Picture("memorization_bars", figure, caption, alt)
+
+
+def _in_words(groups: Sequence[dict[str, Result]], rates: Sequence[str]) -> str:
+    """Every rate with its interval and the held-out one."""
+    said = []
+    for rate in rates:
+        found = [r for group in groups for r in group.values() if rate in r.measured]
+        parts = [f"{style.named(r)} {_beside_control(r, rate)}" for r in found]
+        said.append(f"{rate}: {'; '.join(parts)}")
+    return ". ".join(said)
+
+
+def _beside_control(result: Result, rate: str) -> str:
+    control = result.measured.get(f"{rate}_held_out")
+    beside = "" if control is None else f" against {style.in_words(control)} held out"
+    return style.in_words(result.measured[rate]) + beside
 
 
 def _bars(

@@ -15,9 +15,6 @@ from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style
-from mempost.plugins.metrics.moments import posterior_moments
-from mempost.plugins.metrics.pairwise import nearest_distances
-from mempost.plugins.metrics.thinning import thin
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -38,22 +35,25 @@ class NearestImages(Figure):
     One figure a sampler, one row a point of the sweep. Data that are no image are projected back,
     x + J^T r / diag(J^T J) with the residual r at the mean x; pixels that they do not see are
     hatched. Under every nearest image stands r = d_1 / mean(d_2, ..., d_k), how much closer it is
-    to the draw than the next ones.
+    to the draw than the next ones. Needs the metrics ``moments`` and, where there are training
+    images, ``nearest_neighbour``, which has k.
     """
 
     samples: int = Field(3, ge=1, description="draws shown, of as many chains as there are")
-    k: int = Field(50, ge=2, description="neighbours in r, at most N")
     rows: int = Field(8, ge=1, description="at most, evenly thinned over the sweep")
 
     def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
         shape = results[0].problem.prior.shape
         if len(shape) != 2:
             raise PluginError(f"nearest_images draws images (height, width), found shape {shape}")
+        results = style.with_measured(results, "mean", "nearest_images", "moments")
+        if any(result.data is not None for result in results):
+            style.with_measured(results, "nn_nearest", "nearest_images", "nearest_neighbour")
         for key in dict.fromkeys(result.key for result in results):
             groups = style.by_point([result for result in results if result.key == key])
             chosen = [group[key] for group in style.thinned(groups, self.rows)]
-            figure = self._figure(chosen)
-            yield Picture(style.stem("nearest_images", key), figure, self.summary(), self.summary())
+            name = style.stem("nearest_images", key)
+            yield Picture(name, self._figure(chosen), _caption(chosen), self._alt(chosen))
 
     def _figure(self, results: list[Result]) -> Canvas:
         rows = [self._row(result) for result in results]
@@ -98,7 +98,7 @@ class NearestImages(Figure):
             return x.reshape(shape).cpu().numpy()
 
         to_raw = result.problem.prior.coordinates.to_raw
-        mean, std = posterior_moments(result, "raw")
+        mean, std = _moments(result)
         tiles: dict[str, Tile] = {}
         if result.truth is not None:
             tiles["truth"] = Tile(image(to_raw(result.truth)))
@@ -107,18 +107,50 @@ class NearestImages(Figure):
         tiles["mean"] = Tile(image(mean))
         if std is not None:
             tiles["std"] = Tile(image(std))
-        draws = to_raw(thin(result.samples, self.samples).flat)
-        if result.data is None:
-            return tiles | {f"draw {i}": Tile(image(x)) for i, x in enumerate(draws)}
-        train = to_raw(result.data.train.flatten(1))
-        distances, index = nearest_distances(draws, train, min(self.k, len(train)))
-        for i, x in enumerate(draws):
-            note = ""
-            if distances.shape[1] > 1:
-                note = f"$r$ = {float(distances[i, 0] / distances[i, 1:].mean()):.2f}"
-            tiles[f"draw {i}"] = Tile(image(x))
-            tiles[f"nearest {i}"] = Tile(image(train[index[i, 0]]), note)
+        nearest, ratio = (result.measured.get(name) for name in ("nn_nearest", "nn_ratio"))
+        for i, place in enumerate(style.spread_draws(result, self.samples)):
+            tiles[f"draw {i}"] = Tile(image(to_raw(result.samples.flat[place])))
+            if result.data is not None and nearest is not None:
+                x = to_raw(result.data.train.flatten(1)[int(nearest[place])])
+                note = "" if ratio is None else f"$r$ = {float(ratio[place]):.2f}"
+                tiles[f"nearest {i}"] = Tile(image(x), note)
         return tiles
+
+    def _alt(self, results: Sequence[Result]) -> str:
+        said = []
+        for r in results:
+            if "nn_ratio" in r.measured:
+                places = style.spread_draws(r, self.samples)
+                ratios = ", ".join(f"{float(r.measured['nn_ratio'][i]):.2f}" for i in places)
+                said.append(f"{style.named(r)} {ratios}")
+        return (
+            "Rows of small images: truth, data, posterior mean, posterior standard deviation, then "
+            f"draws with their nearest training images. {_ratios_in_words(said)}"
+        )
+
+
+def _ratios_in_words(said: Sequence[str]) -> str:
+    return f"Ratios r of the draws shown: {'; '.join(said)}." if said else ""
+
+
+def _caption(results: Sequence[Result]) -> str:
+    said = [
+        f"{style.named(r)} {style.in_words(r.measured['nn_rate'])}"
+        for r in results
+        if "nn_rate" in r.measured
+    ]
+    rates = f" Share of draws with small r: {'; '.join(said)}." if said else ""
+    return (
+        "Truth, data (hatched where nothing is seen), posterior mean and standard deviation, and "
+        f"draws beside their nearest training images with the distance ratio r.{rates}"
+    )
+
+
+def _moments(result: Result) -> tuple[Tensor, Tensor | None]:
+    """Posterior mean and standard deviation (d,) in raw coordinates."""
+    like = result.problem.prior.coordinates.location
+    mean, std = result.measured["mean"], result.measured.get("std")
+    return torch.tensor(mean.values).to(like), None if std is None else torch.tensor(std.values)
 
 
 def data_image(result: Result) -> Float[Tensor, "height width"] | None:
@@ -130,7 +162,7 @@ def data_image(result: Result) -> Float[Tensor, "height width"] | None:
         return problem.y
     if problem.data_dimension * problem.dimension > _LARGEST_JACOBIAN:
         return None
-    mean, _ = posterior_moments(result, "prior")
+    mean = problem.prior.coordinates.from_raw(_moments(result)[0])
     residual, jacobian = problem.linearise(mean[None].to(problem.prior.dtype))
     sensitivity = jacobian[0].square().sum(0)
     seen = sensitivity > 1e-12 * sensitivity.max()

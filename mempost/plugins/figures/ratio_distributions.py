@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
-from torch import Tensor
 
-from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.figures import style
-from mempost.plugins.metrics.coordinates import CoordinateSystem, in_coordinates
-from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour, nearest
-from mempost.plugins.metrics.thinning import thin_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,19 +21,19 @@ class RatioDistributions(Figure):
 
     A panel for every point of the sweep. r = d_1 / mean(d_2, ..., d_k); where a sampler's curve
     crosses the dotted threshold is its rate, where the black one does is the rate of examples that
-    no prior has seen. Draws are memorized as far as their curve lies left of the black one.
+    no prior has seen. Draws are memorized as far as their curve lies left of the black one. Needs
+    the metric ``nearest_neighbour`` in the same coordinates, which has k and the threshold.
     """
 
-    k: int = Field(50, ge=2, description="neighbours in r, at most N")
-    threshold: float = Field(0.7, gt=0, description="marked")
-    coordinates: CoordinateSystem = "raw"
-    controls: int = Field(2000, ge=1, description="control queries at most, evenly thinned")
+    coordinates: Literal["raw", "prior"] = Field(
+        "raw", description="raw: those of the training data; prior: standardised if the prior is"
+    )
     points: int = Field(6, ge=1, description="panels at most, evenly thinned over the sweep")
 
     def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
-        usable = [r for r in results if r.data is not None and len(r.data.train) > 2]
-        if not usable:
-            raise PluginError("ratio_distributions takes three training examples or more")
+        asked = "" if self.coordinates == "raw" else ", coordinates: prior"
+        metric = f"nearest_neighbour{asked}"
+        usable = style.with_measured(results, self._name("ratio"), "ratio_distributions", metric)
         groups = style.thinned(style.by_point(usable), self.points)
         looks = style.looks(results)
         rows, columns = style.grid_of(len(groups), 3)
@@ -56,34 +51,52 @@ class RatioDistributions(Figure):
             ax.set_xlabel(r"$r = d_1\,/\,\overline{d}_{2..k}$")
         style.legend_above(figure, axes)
         suffix = "" if self.coordinates == "raw" else self.coordinates
-        yield Picture(
-            style.stem("ratio_distributions", suffix), figure, self.summary(), self.summary()
-        )
+        name = style.stem("ratio_distributions", suffix)
+        shown = [result for group in groups for result in group.values()]
+        yield Picture(name, figure, self._caption(shown), self._alt(shown))
+
+    def _name(self, quantity: str) -> str:
+        return f"nn_{quantity}" if self.coordinates == "raw" else f"nn_prior_{quantity}"
 
     def _panel(self, ax: Axes, group: dict[str, Result], looks: dict[str, style.Look]) -> None:
         first = next(iter(group.values()))
-        assert first.data is not None
-        train = self._placed(first.data.train.flatten(1), first)
-        held_out = thin_rows(self._placed(first.data.held_out.flatten(1), first), self.controls)
-        left_out = nearest(thin_rows(train, self.controls), train, self.k + 1)[:, 1:]
-        _steps(ax, self._ratios(left_out), style.Look(style.GREY, "-"), "left-out training")
-        if len(held_out):
-            found = self._ratios(nearest(held_out, train, self.k))
-            _steps(ax, found, style.Look(style.BLACK, "-"), "held out")
+        controls = {
+            "ratio_leave_one_out": ("left-out training", style.Look(style.GREY, "-")),
+            "ratio_held_out": ("held out", style.Look(style.BLACK, "-")),
+        }
+        for quantity, (label, look) in controls.items():
+            if self._name(quantity) in first.measured:
+                _steps(ax, first.measured[self._name(quantity)].values, look, label)
         for key, result in group.items():
-            x = self._placed(result.samples.flat, result)
-            found = self._ratios(nearest(x, train, self.k))
+            found = result.measured[self._name("ratio")].values
             _steps(ax, found, looks[key], style.sampler_label(key))
-        ax.axvline(self.threshold, color=style.BLACK, linestyle=":", linewidth=0.8)
+        threshold = float(first.measured[self._name("threshold")])
+        ax.axvline(threshold, color=style.BLACK, linestyle=":", linewidth=0.8)
         ax.set(xlim=(0, 1), ylim=(0, 1.02))
         ax.set_title(style.title_of(first.point), fontsize="medium")
 
-    def _placed(self, x: Tensor, result: Result) -> Tensor:
-        return in_coordinates(x, self.coordinates, result)
+    def _caption(self, results: Sequence[Result]) -> str:
+        said = []
+        for r in results:
+            control = r.measured.get(self._name("rate_held_out"))
+            beside = "" if control is None else f" against {style.in_words(control)} held out"
+            said.append(
+                f"{style.named(r)} {style.in_words(r.measured[self._name('rate')])}{beside}"
+            )
+        threshold = float(results[0].measured[self._name("threshold")])
+        return (
+            "Share of draws whose ratio r of the nearest distance to the mean of the next ones is "
+            "below a value, beside that of held-out (black) and left-out (grey) examples. Below "
+            f"the threshold {threshold:g}: {'; '.join(said)}."
+        )
 
-    def _ratios(self, distances: Tensor) -> np.ndarray:
-        rule = NearestNeighbour(k=self.k, threshold=self.threshold)
-        return rule.measure(distances)["ratio_mean"].cpu().numpy()
+    def _alt(self, results: Sequence[Result]) -> str:
+        name = self._name("ratio_median")
+        said = [f"{style.named(r)} {style.in_words(r.measured[name])}" for r in results]
+        return (
+            "Rising step curves from 0 to 1 over r, a panel for every point of the sweep. Medians "
+            f"of r: {'; '.join(said)}."
+        )
 
 
 def _steps(ax: Axes, values: np.ndarray, look: style.Look, label: str) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from mempost.core.errors import PluginError
+from mempost.core.measured import Array, bounds
 from mempost.core.result import Result
 
 if TYPE_CHECKING:
@@ -73,6 +75,36 @@ def by_point(results: Sequence[Result]) -> list[dict[str, Result]]:
     """The results of every sweep point by sampler, in order."""
     groups = groupby(results, key=lambda result: tuple(map(repr, result.point.items())))
     return [{result.key: result for result in group} for _, group in groups]
+
+
+def with_measured(
+    results: Sequence[Result], variable: str, figure: str, metric: str
+) -> list[Result]:
+    """The results of which a variable has been measured.
+
+    Raises:
+        PluginError: there are none.
+    """
+    found = [result for result in results if variable in result.measured]
+    if not found:
+        raise PluginError(
+            f"{figure} draws what the metric {metric} measures, which has measured nothing here: "
+            f"add {{type: {metric}}} to the metrics, or leave the figure out"
+        )
+    return found
+
+
+def in_words(measured: Array, digits: int = 3) -> str:
+    """A number with its interval, where it has one: ``0.25 (0.21 to 0.3)``."""
+    value, low, high = bounds(measured)
+    interval = "" if np.isnan(low) else f" ({low:.{digits}g} to {high:.{digits}g})"
+    return f"{value:.{digits}g}{interval}"
+
+
+def named(result: Result, separator: str = " at ") -> str:
+    """A sampler and the point of the sweep, as plain text."""
+    parts = [sampler_label(result.key), title_of(result.point).replace("$", "")]
+    return separator.join(part for part in parts if part)
 
 
 def title_of(point: Mapping[str, Any], separator: str = ", ") -> str:
@@ -166,6 +198,14 @@ def _legend_columns(labels: list[str], inches: float) -> int:
         if sum(0.62 + 0.075 * max(lengths) for lengths in split) <= inches:
             return columns
     return 1
+
+
+def spread_draws(result: Result, most: int) -> np.ndarray:
+    """Places of at most ``most`` draws, evenly spaced along as many chains as there are."""
+    chains, draws = result.samples.values.shape[:2]
+    chains, each = min(chains, most), min(draws, max(1, most // min(chains, most)))
+    along = np.linspace(0, draws - 1, each).round().astype(int)
+    return (np.arange(chains)[:, None] * draws + along).ravel()
 
 
 def thinned(groups: Sequence[dict[str, Result]], most: int) -> list[dict[str, Result]]:

@@ -36,7 +36,8 @@ class Coverage(Metric):
     Columns ``coverage_<level>`` with its interval ``_low``, ``_high`` (truths resampled, all
     coordinates of one together), and ``width_<level>``: the mean width of the intervals in raw
     coordinates. Truths may come from the prior, be held out, or be training examples. A coverage of
-    exactly 0 or 1 has an interval without length; it is known to 3/truths then.
+    exactly 0 or 1 has an interval without length; it is known to 3/truths then. For pictures the
+    coverage at the levels 0, 0.01, ..., 1 is kept as ``coverage_curve``.
     """
 
     levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (0.5, 0.9)
@@ -49,22 +50,36 @@ class Coverage(Metric):
         draws = ranks.calibration_draws(result, self.every)
         if reached is None or draws is None:
             return Measured()
-        levels = reached.new_tensor(self.levels)
-        covered = (reached[..., None] <= levels).double().mean(0)
+        nominal = torch.linspace(0, 1, 101, dtype=torch.float64)
         stream = result.streams.at(tile=ranks.RESAMPLING, step=ranks.STEP)
-        counts = bootstrap.resampling_counts(1, len(covered), self.resamples, stream)
-        means = counts @ covered / len(covered)
-        low, high = bootstrap.percentile_interval(means, self.confidence)
+        counts = bootstrap.resampling_counts(1, reached.shape[1], self.resamples, stream)
+        coverage = self._covered(reached, reached.new_tensor(self.levels), counts)
         scale = result.problem.prior.coordinates.scale.double().cpu().numpy()
-        coverage = torch.stack([covered.mean(0), low, high], -1)
         widths = []
         for level in self.levels:
             ends = np.quantile(draws.values.numpy(), [(1 - level) / 2, (1 + level) / 2], axis=1)
             widths.append(float(((ends[1] - ends[0]) * scale).mean()))
         return Measured(
-            {"coverage": (("level", BOUND), coverage), "width": ("level", widths)},
-            {"level": self.levels},
+            {
+                "coverage": (("level", BOUND), coverage),
+                "width": ("level", widths),
+                "coverage_curve": (("nominal", BOUND), self._covered(reached, nominal, counts)),
+            },
+            {"level": self.levels, "nominal": nominal.tolist()},
+            unlisted=["coverage_curve"],
         )
+
+    def _covered(
+        self,
+        reached: Float[Tensor, "d t"],
+        levels: Float[Tensor, " level"],
+        counts: Float[Tensor, "resamples t"],
+    ) -> Float[Tensor, "level 3"]:
+        """Share of truths inside, mean over coordinates, with the ends of its interval."""
+        covered = torch.stack([(reached <= level).double().mean(0) for level in levels], 1)
+        means = counts @ covered / len(covered)
+        low, high = bootstrap.percentile_interval(means, self.confidence)
+        return torch.stack([covered.mean(0), low, high], -1)
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
         level = max(self.levels)

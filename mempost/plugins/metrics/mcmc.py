@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
-from mempost.core.measured import Measured
+import torch
+from pydantic import Field
+
+from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.bibliography import VEHTARI_2021_RANK
@@ -17,8 +20,11 @@ class MCMCDiagnostics(Metric):
     Columns ``ess_bulk``, ``ess_tail``, ``r_hat`` for at least two chains of four draws or more (a
     single chain cannot be told from independent draws), and ``acceptance`` where the sampler counts
     it. Coordinates that never move are left out, and calibration runs too, whose chains belong to
-    different data.
+    different data. For pictures ``ess_bulk_of`` and ``r_hat_of`` every coordinate are kept, and
+    their ``autocorrelation`` up to a lag.
     """
+
+    lags: int = Field(50, ge=1, description="of the autocorrelation that is kept, at most")
 
     publications = (VEHTARI_2021_RANK,)
 
@@ -26,7 +32,8 @@ class MCMCDiagnostics(Metric):
         samples = result.samples
         if samples.truths is not None:
             return Measured()
-        found: dict[str, float] = {}
+        found: dict[str, Variable] = {}
+        kept: dict[str, Variable] = {}
         if samples.values.shape[0] > 1 and samples.values.shape[1] >= 4:
             coordinates = samples.values.cpu().unbind(-1)
             worst = {
@@ -35,9 +42,13 @@ class MCMCDiagnostics(Metric):
                 "r_hat": (max, diagnostics.r_hat),
             }
             for name, (extreme, diagnostic) in worst.items():
-                values = [v for v in map(diagnostic, coordinates) if not math.isnan(v)]
-                if values:
+                each = [diagnostic(x) for x in coordinates]
+                if values := [v for v in each if not math.isnan(v)]:
                     found[name] = extreme(values)
+                if name != "ess_tail":
+                    kept[f"{name}_of"] = "coordinate", each
+            rho = [diagnostics.autocorrelation(x.double())[: self.lags + 1] for x in coordinates]
+            kept["autocorrelation"] = ("coordinate", "lag"), torch.stack(rho)
         if "acceptance" in samples.stats:
             found["acceptance"] = float(samples.stats["acceptance"].double().mean())
-        return Measured(found)
+        return Measured(found | kept, unlisted=kept)

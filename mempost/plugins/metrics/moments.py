@@ -15,17 +15,20 @@ from mempost.plugins.metrics.coordinates import CoordinateSystem
 class Moments(Metric):
     """Posterior mean and standard deviation of each coordinate: ``mean_i``, ``std_i``.
 
-    In closed form where the sampler has a posterior, else from its draws (``std_i`` needs two).
+    In closed form where the sampler has a posterior, else from its draws (``std_i`` needs two). All
+    coordinates are kept for pictures. In the prior's coordinates columns are ``prior_mean_i`` and
+    ``prior_std_i``, so that the metric can stand in a spec twice.
     """
 
-    limit: int = Field(8, ge=1, description="coordinates in the table, from the first")
+    limit: int = Field(8, ge=0, description="coordinates in the table, from the first")
     coordinates: CoordinateSystem = "raw"
 
     def evaluate(self, result: Result) -> Measured:
         mean, std = posterior_moments(result, self.coordinates)
-        found = {"mean": ("coordinate", mean)}
+        prefix = "" if self.coordinates == "raw" else "prior_"
+        found = {f"{prefix}mean": ("coordinate", mean)}
         if std is not None:
-            found["std"] = ("coordinate", std)
+            found[f"{prefix}std"] = ("coordinate", std)
         return Measured(found, columns={"coordinate": range(self.limit)})
 
 

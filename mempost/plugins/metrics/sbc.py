@@ -30,13 +30,14 @@ from collections.abc import Sequence
 import torch
 from pydantic import Field
 
-from mempost.core.measured import Measured
+from mempost.core.measured import BOUND, Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.bibliography import MODRAK_2023_SIMULATION, TALTS_2018_VALIDATING
 from mempost.plugins.metrics.calibration_verdict import by_point, words
 from mempost.plugins.metrics.quantities import Quantities
 from mempost.plugins.metrics.ranks import folded
+from mempost.plugins.metrics.simultaneous_bands import GRID, band_from_zero, ecdf
 from mempost.plugins.metrics.uniformity import anderson_darling
 
 
@@ -46,12 +47,17 @@ class SimulationBasedCalibration(Metric):
     Columns ``sbc_p`` and ``sbc_folded_p`` (Anderson-Darling, Bonferroni over quantities),
     ``sbc_shift`` and ``sbc_width`` (of the draws, 0 and 1 if right) and ``sbc_truths``. For
     calibration runs with truths from the prior and draws that are independent given the data.
+
+    For pictures the distribution functions ``sbc_ecdf`` and ``sbc_folded_ecdf`` of ranks and folded
+    ranks are kept, by quantity, with the band ``sbc_band`` that holds the whole of each with the
+    probability ``confidence`` if draws are right.
     """
 
     publications = (TALTS_2018_VALIDATING, MODRAK_2023_SIMULATION)
 
     quantities: Quantities = Field(default_factory=Quantities)
     every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")
+    confidence: float = Field(0.95, gt=0, lt=1, description="of the band, for a line as a whole")
     significance: float = Field(
         1e-4, gt=0, lt=1, description="p below which the verdict calls draws miscalibrated"
     )
@@ -65,6 +71,13 @@ class SimulationBasedCalibration(Metric):
         folded_p = anderson_darling(folded(ranks.u))[1]
         k = ranks.coordinates
         w = torch.special.ndtri(ranks.u[:k].clamp(1e-300, 1 - 1e-16))
+        band_at, band = band_from_zero(n, self.confidence)
+        kept = {
+            "sbc_ecdf": (("quantity", "rank"), ecdf(ranks.u.numpy())),
+            "sbc_folded_ecdf": (("quantity", "rank"), ecdf(folded(ranks.u).numpy())),
+            "sbc_band": (("band_at", BOUND), band),
+            "sbc_confidence": self.confidence,
+        }
         return Measured(
             {
                 "sbc_p": min(1.0, q * float(p.min())),
@@ -72,7 +85,10 @@ class SimulationBasedCalibration(Metric):
                 "sbc_shift": w[p[:k].argmin()].mean(),
                 "sbc_width": 1 / w[folded_p[:k].argmin()].std(),
                 "sbc_truths": float(n),
-            }
+                **kept,
+            },
+            {"quantity": ranks.names, "rank": GRID.tolist(), "band_at": band_at.tolist()},
+            unlisted=kept,
         )
 
     def verdict(self, results: Sequence[Result]) -> list[str]:

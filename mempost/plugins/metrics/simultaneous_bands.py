@@ -43,6 +43,25 @@ def simultaneous_band(n: int, confidence: float = 0.95, points: int = 100) -> Ba
     return Band(z, low / n, high / n)
 
 
+GRID = np.linspace(0, 1, 501)
+"""Where distribution functions are kept for pictures."""
+
+
+def ecdf(u: np.ndarray) -> np.ndarray:
+    """Share of the numbers u (..., n) that are not above each point of `GRID`, (..., 501)."""
+    ordered = np.sort(u, axis=-1)
+    flat = ordered.reshape(-1, ordered.shape[-1])
+    found = np.stack([np.searchsorted(row, GRID, side="right") for row in flat])
+    return found.reshape(*u.shape[:-1], len(GRID)) / u.shape[-1]
+
+
+def band_from_zero(n: int, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points (K + 1,) from 0 on, and there the uniform law with its band (K + 1, 3)."""
+    band = simultaneous_band(n, confidence, min(n, 100))
+    z, low, high = (np.concatenate([[0.0], part]) for part in band)
+    return z, np.stack([z, low, high], 1)
+
+
 def _bounds(n: int, z: np.ndarray, g: float) -> tuple[np.ndarray, np.ndarray]:
     """Counts between the quantiles g/2 and 1 - g/2."""
     low, high = binom.ppf(g / 2, n, z), binom.ppf(1 - g / 2, n, z)

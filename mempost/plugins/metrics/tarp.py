@@ -27,12 +27,13 @@ from pydantic import Field
 from scipy.stats import kstest
 from torch import Tensor
 
-from mempost.core.measured import Array, Measured, bounds, interval
+from mempost.core.measured import BOUND, Array, Measured, bounds, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.bibliography import LEMOS_2023_SAMPLING
 from mempost.plugins.metrics import bootstrap, ranks
 from mempost.plugins.metrics.calibration_verdict import by_point, number
+from mempost.plugins.metrics.simultaneous_bands import GRID, band_from_zero, ecdf
 
 
 class TARP(Metric):
@@ -42,6 +43,9 @@ class TARP(Metric):
     bootstrap interval ``_low``, ``_high``, and ``tarp_p`` (Kolmogorov-Smirnov, exact). Reference
     points are normal with the mean and the standard deviation of the truths. For calibration runs
     with truths from the prior and draws that are independent given the data.
+
+    For pictures the whole curve ``tarp_curve`` is kept, with the band ``tarp_band`` that holds all
+    of it with the probability ``confidence`` if draws are right.
     """
 
     publications = (LEMOS_2023_SAMPLING,)
@@ -62,7 +66,17 @@ class TARP(Metric):
         counts = bootstrap.resampling_counts(1, len(u), self.resamples, stream)
         low, high = bootstrap.percentile_interval(counts @ terms / len(u), self.confidence)
         p = float(kstest(u.numpy(), "uniform", method="exact").pvalue)
-        return Measured({"tarp_atc": interval(terms.mean(), low, high), "tarp_p": p})
+        band_at, band = band_from_zero(len(u), self.confidence)
+        kept = {
+            "tarp_curve": ("credibility", ecdf(u.numpy())),
+            "tarp_band": (("band_at", BOUND), band),
+            "tarp_confidence": self.confidence,
+        }
+        return Measured(
+            {"tarp_atc": interval(terms.mean(), low, high), "tarp_p": p, **kept},
+            {"credibility": GRID.tolist(), "band_at": band_at.tolist()},
+            unlisted=kept,
+        )
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
         return [

@@ -7,17 +7,18 @@ With z = a x + s e and D(z) = E[x | z]:
     covariance  Cov[x | z] = (s^2/a) dD/dz, symmetric and positive semi-definite
     limits      D(z) -> x as s -> 0 at z = a x,   D(z) -> E[x] as s -> infinity
 
-What holds only for the exact denoiser of the prior's own draws asks for the tag ``log_density``.
+What holds only for the exact denoiser of the prior's own draws is checked where the fitted prior
+has a density at s > 0 (`HasNoisedDensity`).
 """
 
 from __future__ import annotations
 
 import torch
 
-from mempost.core.capabilities import HasComponents, HasDensity, ask
+from mempost.core.capabilities import HasComponents, HasDensity, HasNoisedDensity, ask
 from mempost.core.noise import NoiseLevel
 from mempost.core.streams import TILE, Streams
-from mempost.testing.check import NotApplicable
+from mempost.testing.check import NotApplicable, having
 from mempost.testing.checks.priors import CHECKS, LEVELS, PriorCase
 from mempost.testing.comparison import require, require_close, require_means
 
@@ -31,9 +32,10 @@ def tweedie_identity(case: PriorCase) -> None:
         require_close(case.fitted.score(z, level), expected, f"Score at {level}", 1e-9)
 
 
-@CHECKS.add(tag="log_density")
+@CHECKS.add()
 def score_is_gradient(case: PriorCase) -> None:
     """The score is not the gradient of the log density, by torch or by central differences."""
+    having(case.fitted, HasNoisedDensity)
     prior = case.fitted
     for level in LEVELS:
         z = case.states(level)
@@ -47,9 +49,10 @@ def score_is_gradient(case: PriorCase) -> None:
         require_close((up - down) / (2 * h), along, f"Central differences at {level}", 1e-5, size)
 
 
-@CHECKS.add(tag="log_density")
+@CHECKS.add()
 def log_density_normalised(case: PriorCase) -> None:
     """The density does not integrate to one (in one and two dimensions)."""
+    having(case.fitted, HasNoisedDensity)
     d = case.fitted.dimension
     if d > 2:
         raise NotApplicable(f"{d} dimensions are too many for a grid; give data of shape (N, 2)")
@@ -63,9 +66,10 @@ def log_density_normalised(case: PriorCase) -> None:
         require(abs(total - 1) <= 1e-6, f"At {level} the integral is {total:.6g}.")
 
 
-@CHECKS.add(tag="log_density")
+@CHECKS.add()
 def denoiser_is_posterior_mean(case: PriorCase) -> None:
     """The denoiser is not E[x | z] for the prior's own draws x."""
+    having(case.fitted, HasNoisedDensity)
     n, d = 256 * TILE, case.fitted.dimension
     some = range(min(d, 4))
     frequencies = Streams(0, "metric").at().normal((d, 8))
@@ -79,9 +83,10 @@ def denoiser_is_posterior_mean(case: PriorCase) -> None:
         require_means(torch.cat(values, 1), torch.zeros(len(names)), names, f"At {level}")
 
 
-@CHECKS.add(tag="log_density")
+@CHECKS.add()
 def posterior_covariance(case: PriorCase) -> None:
     """Cov[x | z] is not (s^2/a) dD/dz, or not symmetric and positive semi-definite."""
+    having(case.fitted, HasNoisedDensity)
     d = min(case.fitted.dimension, 64)
     for level in LEVELS:
         z = case.states(level, 2)
@@ -112,9 +117,10 @@ def denoiser_at_zero_noise(case: PriorCase) -> None:
         require_close(found, x, f"D(z) at a = {a}, s = {s:.2g}", 10 * s / a, 1.0)
 
 
-@CHECKS.add(tag="log_density")
+@CHECKS.add()
 def denoiser_at_infinite_noise(case: PriorCase) -> None:
     """At very large noise the denoiser does not give the mean of the prior."""
+    having(case.fitted, HasNoisedDensity)
     level = NoiseLevel(1.0, 1e6 * case.scale)
     x, z = case.pairs(level, 32 * TILE)
     found = case.fitted.denoise(z[:8], level)
@@ -126,9 +132,7 @@ def denoiser_at_infinite_noise(case: PriorCase) -> None:
 @CHECKS.add()
 def mixture_parts(case: PriorCase) -> None:
     """A mixture prior's weights, factors and component densities do not fit together."""
-    prior = ask(case.fitted, HasComponents)
-    if prior is None:
-        raise NotApplicable("the fitted prior has no components")
+    prior = having(case.fitted, HasComponents)
     n, level = len(prior.weights), LEVELS[1]
     require_close(prior.weights.sum(), torch.tensor(1.0).double(), "Sum of the weights")
     z = case.states(level)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from mempost.core.capabilities import HasProjection
 from mempost.core.errors import ShapeError
-from mempost.testing.check import NotApplicable
+from mempost.testing.check import NotApplicable, having
 from mempost.testing.checks.operator_case import CHECKS, SOLVES, OperatorCase
 from mempost.testing.checks.recipes import add_recipe_checks
 from mempost.testing.comparison import require, require_close, require_equal
@@ -93,3 +94,10 @@ def superposition(case: OperatorCase) -> None:
     combined = f(0.7 * u - 1.3 * v) - zero
     expected = 0.7 * (f(u) - zero) - 1.3 * (f(v) - zero)
     require_close(combined, expected, "F(0.7 u - 1.3 v)", SOLVES)
+
+
+@CHECKS.add()
+def projection(case: OperatorCase) -> None:
+    """`project` of F(x) is not x: the coefficients of an example are others than its own."""
+    operator = having(case.operator, HasProjection)
+    require_close(operator.project(case.operator(case.x)), case.x, "P(F(x)) and x", SOLVES)

@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from mempost.core.capabilities import HasNoisedDensity, ask
 from mempost.core.counters import counting
 from mempost.core.errors import ShapeError
 from mempost.core.noise import NoiseLevel
@@ -42,6 +43,14 @@ def fit_is_reproducible(case: PriorCase) -> None:
 def fit_ignores_seed(case: PriorCase) -> None:
     """Two seeds give two fits, without the tag `random`."""
     _same_draws(case.fitted, case.fit(seed=1), "fits with two seeds")
+
+
+@CHECKS.add(tag="random")
+def fit_follows_seed(case: PriorCase) -> None:
+    """The tag `random` is false: two seeds give the same fit."""
+    z = case.states(LEVELS[1], TILE)
+    first, second = (prior.denoise(z, LEVELS[1]) for prior in (case.fitted, case.fit(seed=1)))
+    require(not torch.equal(first, second), "Two seeds give the same denoiser.")
 
 
 @CHECKS.add()
@@ -142,7 +151,7 @@ def dtype_kept(case: PriorCase) -> None:
         x = prior.sample(4, Streams(0, "sampling"))
         found = {"sample": x.dtype, "denoise": prior.denoise(x, LEVELS[1]).dtype}
         found["score"] = prior.score(x, LEVELS[1]).dtype
-        if "log_density" in case.tags:
+        if ask(prior, HasNoisedDensity) is not None:
             found["log_density"] = prior.log_density(x, LEVELS[1]).dtype
         for name, dtype in found.items():
             require(dtype == torch.float32, f"The prior {how}: {name} gives {dtype}.")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mempost.core.counters import counting
 from mempost.core.errors import PluginError
+from mempost.core.posterior import Posterior
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler
@@ -59,6 +60,12 @@ class SamplerCase:
             except PluginError as error:
                 reasons.append(str(error))
         return found
+
+    @cached_property
+    def posteriors(self) -> dict[str, Posterior]:
+        """The posteriors in closed form of the problems that have one, by name."""
+        found = {name: self.plugin.posterior(problem) for name, problem in self.problems.items()}
+        return {name: posterior for name, posterior in found.items() if posterior is not None}
 
     @property
     def problem(self) -> InverseProblem:

@@ -1,0 +1,64 @@
+"""A schedule and a network of somebody else, by entry points, in a study with workers."""
+
+import csv
+
+import pytest
+
+SPEC = """
+title: Somebody's schedule and network
+seed: 1
+data: {type: regular_polygon, n: 5, radius: 1.5}
+prior: {type: learned_score, network: {type: gated, width: 16}, schedule: logistic, steps: 60}
+operator: {type: identity}
+noise: {std: 0.3}
+observation: {values: [0.8, 0.1]}
+samplers:
+  tmpd: {type: tmpd, schedule: {type: logistic, sigma_max: 20.0}, steps: 12}
+  dps: {type: dps, schedule: flow_matching, steps: 12}
+samples: 64
+metrics: [{type: moments}]
+"""
+
+
+def rows(folder):
+    with open(folder / "table.csv") as file:
+        return {row["sampler"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def spec(tmp_path):
+    path = tmp_path / "somebodys.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def test_they_are_listed_described_and_checked(mempost):
+    assert "logistic" in mempost("list", "schedules").stdout
+    assert "[mempost-example]" in mempost("list", "network").stdout
+    assert "sigma_max: number > 0, default 30.0" in mempost("describe", "logistic").stdout
+    for name in ("logistic", "gated"):
+        checked = mempost("check", name)
+        assert checked.returncode == 0, checked.stdout
+
+
+def test_they_are_trained_on_walked_down_and_found_again(mempost, spec, tmp_path):
+    out = tmp_path / "out"
+    done = mempost("run", spec, "--out", out, "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    first = rows(out)
+    assert {row["status"] for row in first.values()} == {"ok"}
+    (stored,) = (out / "priors").rglob("*.safetensors")
+    written = stored.stat().st_mtime_ns
+    # another sampler: the stored prior, with its network, is read and not trained again
+    more = mempost("run", spec, "--out", out, "--set", "samplers.tmpd.steps=13")
+    assert more.returncode == 0, more.stderr
+    assert list((out / "priors").rglob("*.safetensors")) == [stored]
+    assert stored.stat().st_mtime_ns == written
+    assert rows(out)["dps"] == first["dps"]
+
+
+def test_without_the_package_their_names_are_unknown(mempost, spec):
+    unknown = mempost("validate", spec, plugins=False)
+    assert unknown.returncode == 2
+    assert "No network has this name; allowed are mlp, residual_mlp" in unknown.stderr
+    assert "No schedule has this name" in unknown.stderr
