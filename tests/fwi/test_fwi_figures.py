@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,9 +17,12 @@ from mempost.plugins.figures.fwi_memorized import FWIMemorized
 from mempost.plugins.figures.fwi_panels import FWIPanels
 from mempost.plugins.figures.memorization_bars import MemorizationBars
 from mempost.plugins.figures.ratio_distributions import RatioDistributions
+from mempost.plugins.metrics.misfit import Misfit
 from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour
 from mempost.plugins.metrics.per_draw import chi_squared
+from mempost.plugins.metrics.pixel_calibration import PixelCalibration
 from mempost.plugins.metrics.traced_misfit import traced_misfit
+from mempost.plugins.metrics.velocity_error import VelocityError
 from mempost.plugins.samplers.reverse_diffusion import ReverseDiffusion
 from mempost.plugins.schedules.vp_discrete import DiscreteVariancePreserving
 
@@ -39,7 +44,14 @@ def study():
         answers = {"exact": EXACT, "traced": TRACED, "free": interpolations(data, 30)}
         found = results_of(problem, data, truth, answers, n=16, point={"data.dataset.n_train": n})
         results += found.values()
-    return [measured_by(NearestNeighbour(k=5, threshold=0.6, resamples=10), r) for r in results]
+    for metric in (
+        NearestNeighbour(k=5, threshold=0.6, resamples=10),
+        VelocityError(resamples=10),
+        Misfit(particles=2, resamples=10),
+        PixelCalibration(pixel_bins=6, coefficient_bins=4),
+    ):
+        results = [measured_by(metric, result) for result in results]
+    return results
 
 
 def measured_by(metric, result):
@@ -75,10 +87,7 @@ def test_no_trace_no_misfit(study):
 
 
 def test_panels_show_velocities_on_shared_scales(study):
-    drawn = {
-        p.stem: p.canvas
-        for p in FWIPanels(particles=2, pixel_bins=6, coefficient_bins=4).draw(study)
-    }
+    drawn = {p.stem: p.canvas for p in FWIPanels().draw(study)}
     assert list(drawn) == [
         f"fwi_panels_{key}_{i}" for i in (0, 1) for key in ("exact", "traced", "free")
     ]
@@ -95,10 +104,7 @@ def test_panels_show_velocities_on_shared_scales(study):
 
 
 def test_panels_of_misfit_calibration_and_coefficients(study):
-    drawn = {
-        p.stem: p.canvas
-        for p in FWIPanels(particles=2, pixel_bins=6, coefficient_bins=4).draw(study)
-    }
+    drawn = {p.stem: p.canvas for p in FWIPanels().draw(study)}
     panels = {ax.get_title(): ax for ax in drawn["fwi_panels_traced_0"].axes}
     misfit = panels["misfit of the denoised state"]
     mean = traced_misfit(study[1], 2).values.mean(1).numpy()
@@ -201,6 +207,9 @@ def test_problems_without_waves_are_refused(figure):
 
 
 def test_other_refusals(study):
+    bare = replace(study[2], load_measured=dict)
+    with pytest.raises(PluginError, match=r"add \{type: velocity_error\} to the metrics"):
+        list(FWIPanels().draw([bare]))
     with pytest.raises(PluginError, match="coefficients holds 99; allowed are 0 to 11"):
         list(FWIPanels(coefficients=(0, 99)).draw(study[2:3]))
     few = plain_results(problem_of(normal(2, 2)), {"a": normal(4, 2)})

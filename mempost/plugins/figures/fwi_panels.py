@@ -15,12 +15,6 @@ from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
 from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
 from mempost.plugins.figures import style, waves
-from mempost.plugins.metrics.calibration_curve import (
-    SpreadAndError,
-    of_coefficients,
-    velocity_moments,
-)
-from mempost.plugins.metrics.traced_misfit import traced_misfit
 from mempost.plugins.wave_models import WaveModels
 
 if TYPE_CHECKING:
@@ -43,19 +37,20 @@ class FWIPanels(Figure):
     """True velocity, posterior mean, std and error, misfit by step, calibration, coefficients.
 
     One figure for every sampler and point of the sweep. Colour scales are shared by all of them:
-    one for velocities, one for std and error. The misfit is that of the denoised state of the first
-    ``particles`` at the times in the sampler's ``trace``; 1 is the noise. Calibration shows bins of
-    equal counts, of nodes and of coefficients, against the line where error equals spread.
+    one for velocities, one for std and error. The misfit is that of the denoised state at the
+    levels that the sampler saves; 1 is the noise. Calibration shows bins of equal counts, of nodes
+    and of coefficients, against the line where error equals spread. Needs the metric
+    ``velocity_error``, and shows what ``misfit`` and ``pixel_calibration`` measure.
     """
 
     publications = (SIAHKOOHI_2026_MEMORIZATION,)
 
-    particles: int = Field(4, ge=1, description="whose misfit is averaged")
-    pixel_bins: int = Field(30, ge=1, description="of equal counts")
-    coefficient_bins: int = Field(10, ge=1, description="of equal counts")
     coefficients: tuple[int, int] = Field((0, 1), description="shown in the scatter, from 0")
 
     def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
+        for result in results:
+            _require(result)
+        results = style.with_measured(results, "velocity_mean", "fwi_panels", "velocity_error")
         fields = [_fields(result) for result in results]
         top = max(_top(field) for field in fields)
         low, high = _range(fields)
@@ -66,7 +61,7 @@ class FWIPanels(Figure):
                 name = style.stem("fwi_panels", key, str(number) if len(points) > 1 else "")
                 color = looks[key].color
                 drawn = self._figure(result, fields[place], ((low, high), (0, top)), color)
-                yield Picture(name, drawn, self.summary(), self.summary())
+                yield Picture(name, drawn, _caption(result), _alt(result, fields[place]))
 
     def _figure(
         self, result: Result, fields: Fields, limits: tuple[Limits, Limits], color: str
@@ -79,10 +74,8 @@ class FWIPanels(Figure):
             ax.spines[["top", "right"]].set_visible(False)
             ax.set_box_aspect(0.85)
         self._misfit(axes[1, 0], result, color)
-        of_nodes = SpreadAndError(fields.std.flatten(), fields.error.flatten())
-        _calibration(axes[1, 1], of_nodes, self.pixel_bins, color, "velocity", " (km/s)")
-        of_z = of_coefficients(result)
-        _calibration(axes[1, 2], of_z, self.coefficient_bins, color, "coefficients", "")
+        _calibration(axes[1, 1], result, "pixel", color, "velocity", " (km/s)")
+        _calibration(axes[1, 2], result, "coefficient", color, "coefficients", "")
         self._scatter(axes[1, 3], result, color)
         title = ", ".join(
             part for part in (style.sampler_label(result.key), style.title_of(result.point)) if part
@@ -92,15 +85,15 @@ class FWIPanels(Figure):
 
     def _misfit(self, ax: Axes, result: Result, color: str) -> None:
         ax.set_title("misfit of the denoised state", fontsize="medium")
-        found = traced_misfit(result, self.particles)
-        if found is None:
+        trace = result.measured.get("misfit_trace")
+        if trace is None:
             style.say(ax, "no trace")
             ax.set_axis_off()
             return
-        mean = found.values.mean(1).numpy()
-        ax.plot(found.steps, found.values.numpy(), color=color, linewidth=0.6, alpha=0.4)
-        count = found.values.shape[1]
-        ax.plot(found.steps, mean, color=color, marker="o", markersize=3, label=f"mean of {count}")
+        steps, mean = trace["step"].values, result.measured["misfit_trace_mean"].values
+        ax.plot(steps, trace.values, color=color, linewidth=0.6, alpha=0.4)
+        label = f"mean of {trace.sizes['particle']}"
+        ax.plot(steps, mean, color=color, marker="o", markersize=3, label=label)
         ax.axhline(1, color=style.GREY, linestyle=":", label="noise")
         ax.set(yscale="log", xlabel="step", ylabel=r"$\chi^2$ per datum")
         ax.locator_params(axis="x", integer=True)
@@ -141,15 +134,19 @@ class FWIPanels(Figure):
         )
 
 
-def _fields(result: Result) -> Fields:
-    models = WaveModels.of(result.problem)
-    if models is None:
+def _require(result: Result) -> None:
+    if WaveModels.of(result.problem) is None:
         raise PluginError("fwi_panels draws problems with the operator helmholtz, this has none")
     if result.truth is None:
         raise PluginError("fwi_panels draws the truth, which is not known here")
-    truth = models.velocity(result.truth[None])[0].double()
-    mean, std = velocity_moments(models, result)
-    return Fields(truth, mean, std, (mean - truth).abs())
+
+
+def _fields(result: Result) -> Fields:
+    models = WaveModels.of(result.problem)
+    assert models is not None and result.truth is not None
+    names = ("velocity_mean", "velocity_std", "velocity_error")
+    mean, std, error = (torch.tensor(result.measured[name].values) for name in names)
+    return Fields(models.velocity(result.truth[None])[0].double().cpu(), mean, std, error)
 
 
 def _range(fields: Sequence[Fields]) -> Limits:
@@ -189,20 +186,55 @@ def _maps(
         )
 
 
-def _calibration(
-    ax: Axes, found: SpreadAndError | None, bins: int, color: str, what: str, unit: str
-) -> None:
+def _calibration(ax: Axes, result: Result, place: str, color: str, what: str, unit: str) -> None:
     ax.set_title(f"calibration: {what}", fontsize="medium")
-    if found is None or not found.has_spread:
+    measured = result.measured
+    if f"{place}_calibration_std" not in measured:
         style.say(ax, "no spread")
         ax.set_axis_off()
         return
-    std, error = (values.cpu().numpy() for values in found.curve(bins))
+    std, error = (measured[f"{place}_calibration_{name}"].values for name in ("std", "error"))
     end = 1.06 * max(std.max(), error.max())
     ax.plot([0, end], [0, end], color=style.GREY, linestyle="--", label="error = std")
-    label = f"{len(std)} bins, ratio {found.ratio:.2g}"
+    label = f"{len(std)} bins, ratio {float(measured[f'{place}_calibration_ratio']):.2g}"
     ax.plot(std, error, "o-", color=color, markersize=4, linewidth=0.8, label=label)
     ax.locator_params(axis="x", nbins=4)
     ax.locator_params(axis="y", nbins=5)
     ax.set(xlim=(0, end), ylim=(0, end), xlabel=f"std{unit}", ylabel=f"|mean - truth|{unit}")
     ax.legend(frameon=False, fontsize="small")
+
+
+def _caption(result: Result) -> str:
+    said = {
+        "velocity_rmse_mean": "error of the mean velocity {} km/s",
+        "misfit": "misfit of draws {} (the noise is 1)",
+        "pixel_calibration_ratio": "rms error over rms spread {} at the nodes",
+        "coefficient_calibration_ratio": "{} of the coefficients",
+    }
+    numbers = [
+        words.format(style.in_words(result.measured[name]))
+        for name, words in said.items()
+        if name in result.measured
+    ]
+    return (
+        f"{style.named(result)}: velocity of the truth, of the posterior mean, its spread and "
+        "error; misfit by step; error against spread, where the dashed line is right; draws among "
+        f"the training examples. {'; '.join(numbers).capitalize()}."
+    )
+
+
+def _alt(result: Result, fields: Fields) -> str:
+    trace = result.measured.get("misfit_trace_mean")
+    fall = (
+        ""
+        if trace is None
+        else (
+            f" The misfit goes from {float(trace[0]):.3g} at step {int(trace['step'][0])} to "
+            f"{float(trace[-1]):.3g} at step {int(trace['step'][-1])}."
+        )
+    )
+    return (
+        "Four maps of velocity and four panels of curves and dots. The spread is at most "
+        f"{float(fields.std.max()):.2g} km/s, the error of the mean "
+        f"{float(fields.error.max()):.2g} km/s.{fall}"
+    )

@@ -11,25 +11,29 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from mempost.core.measured import Measured
+from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.metrics import bootstrap
 from mempost.plugins.metrics.moments import posterior_moments
 from mempost.plugins.metrics.per_draw import chi_squared
 from mempost.plugins.metrics.thinning import thin
+from mempost.plugins.metrics.traced_misfit import traced_misfit
 
 
 class Misfit(Metric):
     """Squared misfit per real datum of draws, of their mean and of the truth, in noise units.
 
     Columns ``misfit`` (mean over draws, with ``_low`` and ``_high``), ``misfit_of_mean`` (of the
-    posterior mean) and, if the truth is known, ``misfit_of_truth``. One evaluation of F a draw.
+    posterior mean) and, if the truth is known, ``misfit_of_truth``. One evaluation of F a draw. Of
+    samplers that save levels, ``misfit_trace`` is kept for pictures: that of the denoised state of
+    the first ``particles`` after every step that is saved, and their mean ``misfit_trace_mean``.
     """
 
     needs_question = True
 
     draws: int = Field(64, ge=1, description="draws evaluated at most, evenly thinned")
+    particles: int = Field(4, ge=1, description="whose misfit along the way is kept")
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(1000, ge=10)
 
@@ -45,7 +49,16 @@ class Misfit(Metric):
             result.streams.at(tile=0, step=bootstrap.STEP),
         )
         mean, _ = posterior_moments(result, "prior")
-        found = {"misfit": misfit, "misfit_of_mean": chi_squared(problem, mean[None])[0]}
+        found: dict[str, Variable] = {
+            "misfit": misfit,
+            "misfit_of_mean": chi_squared(problem, mean[None])[0],
+        }
         if result.truth is not None:
             found["misfit_of_truth"] = chi_squared(problem, result.truth[None])[0]
-        return Measured(found)
+        if (trace := traced_misfit(result, self.particles)) is None:
+            return Measured(found)
+        kept: dict[str, Variable] = {
+            "misfit_trace": (("step", "particle"), trace.values),
+            "misfit_trace_mean": ("step", trace.values.mean(1)),
+        }
+        return Measured(found | kept, {"step": trace.steps}, unlisted=kept)

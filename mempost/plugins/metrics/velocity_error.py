@@ -16,6 +16,7 @@ from mempost.core.measured import Measured, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.plugins.metrics import bootstrap
+from mempost.plugins.metrics.calibration_curve import velocity_moments
 from mempost.plugins.wave_models import WaveModels
 
 
@@ -24,7 +25,8 @@ class VelocityError(Metric):
 
     Columns ``velocity_rmse_samples`` (mean over draws of the error of each), ``velocity_rmse_best``
     (the smallest) and ``velocity_rmse_mean`` (error of the mean velocity). Nothing for problems
-    without waves or without a truth.
+    without waves or without a truth. For pictures the maps (x, z) of ``velocity_mean``,
+    ``velocity_std`` and ``velocity_error``, |mean - truth|, are kept.
     """
 
     confidence: float = Field(0.95, gt=0, lt=1)
@@ -53,10 +55,18 @@ class VelocityError(Metric):
         value = products.mean().clamp(min=0).sqrt()
         centred = (replicates - (replicates.mean() - value)).clamp(min=0)
         low, high = bootstrap.percentile_interval(centred, self.confidence)
+        mean, std = velocity_moments(models, result)
+        maps = {
+            "velocity_mean": (("x", "z"), mean),
+            "velocity_std": (("x", "z"), std),
+            "velocity_error": (("x", "z"), (mean - true[0].double()).abs()),
+        }
         return Measured(
             {
                 "velocity_rmse_samples": samples,
                 "velocity_rmse_best": single.min(),
                 "velocity_rmse_mean": interval(value, low, high),
-            }
+                **maps,
+            },
+            unlisted=maps,
         )
