@@ -52,7 +52,12 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def drawn(pictures: Iterable[Picture]) -> dict[str, Canvas]:
     """Figures by name, each rendered once: what cannot be laid out fails here."""
+    pictures = list(pictures)
     found = {picture.stem: picture.canvas for picture in pictures}
+    for picture in pictures:  # in words of its own, without mathematics to be typeset
+        for words in (picture.caption, picture.alt):
+            assert words.endswith(".") and len(words) > 30 and "$" not in words
+        assert picture.caption != picture.alt
     for name, figure in found.items():
         assert re.fullmatch(r"[A-Za-z0-9_-]+", name)
         figure.savefig(io.BytesIO(), format="png", dpi=40)

@@ -22,4 +22,8 @@ class Acquisition(Figure):
         waves.positions(ax, operator)
         figure.colorbar(shown, ax=ax, label="velocity (km/s)", shrink=0.85)
         figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize="small")
-        yield Picture("acquisition", figure, self.summary(), self.summary())
+        low, high = limits
+        count = f"{len(operator.sources)} sources and {len(operator.receivers)} receivers"
+        caption = f"True velocity, {low:.3g} to {high:.3g} km/s, with {count}."
+        alt = f"Map of velocity over x and z in km, {count} marked as stars and triangles."
+        yield Picture("acquisition", figure, caption, alt)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
@@ -57,10 +57,15 @@ class CollapseCurves(Figure):
             columns = {c: found for c in self.coordinates if (found := _curves(own, c))}
             if columns:
                 drawn = True
-                figure = self._figure(key, columns)
-                yield Picture(
-                    style.stem("collapse_curves", key), figure, self.summary(), self.summary()
+                said = _in_words(columns)
+                caption = (
+                    f"{style.sampler_label(key)}: effective number of examples, mass on the best "
+                    "and distance to the nearest; dotted where components are predicted to "
+                    f"separate. {said}."
                 )
+                alt = f"Three rows of curves on a logarithmic scale. {said}."
+                figure, name = self._figure(key, columns), style.stem("collapse_curves", key)
+                yield Picture(name, figure, caption, alt)
         if not drawn:
             raise PluginError(
                 "collapse_curves draws the metric collapse over a sweep of "
@@ -141,6 +146,22 @@ def _curves(results: Sequence[Result], coordinate: str) -> list[Curve]:
         curve._replace(label=style.title_of({k: v for k, v in rest if k in differing}))
         for rest, curve in curves.items()
     ]
+
+
+def _in_words(columns: Mapping[str, Sequence[Curve]]) -> str:
+    """The effective number at both ends of every curve."""
+    said = []
+    for coordinate, curves in columns.items():
+        for curve in curves:
+            ends = [
+                f"{float(curve.results[i].measured['effective_number']):.3g} at "
+                f"{curve.values[i]:.3g}"
+                for i in (0, -1)
+            ]
+            label = f" ({curve.label.replace('$', '')})" if curve.label else ""
+            name = _label(coordinate).replace("$", "")
+            said.append(f"effective number over {name}{label} {' to '.join(ends)}")
+    return "; ".join(said).capitalize()
 
 
 def _scale(curve: Curve, coordinate: str) -> float | None:

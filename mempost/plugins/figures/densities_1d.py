@@ -42,7 +42,13 @@ class Densities1D(Figure):
         for ax in axes[:, 0]:
             ax.set_ylabel("density")
         style.legend_above(figure, axes)
-        yield Picture("densities_1d", figure, self.summary(), self.summary())
+        said = style.numbers(groups, "tv_to_exact", "total variation to the exact posterior")
+        caption = (
+            "Prior, likelihood (normalised in x) and posteriors on the line; ticks are training "
+            f"points, samplers without a density are histograms.{said}"
+        )
+        alt = f"{len(groups)} panels of curves and histograms over x.{said}"
+        yield Picture("densities_1d", figure, caption, alt)
 
     def _panel(
         self,

@@ -69,7 +69,14 @@ class Densities2D(Figure):
         for ax, key in zip(axes[:, 0], keys, strict=True):
             ax.set_ylabel(f"{style.sampler_label(key)}\n{style.state_label(results[0], 1)}")
         style.legend_above(figure, axes)
-        yield Picture("densities_2d", figure, self.summary(), self.summary())
+        said = style.numbers(groups, "tv_to_exact", "total variation to the exact posterior")
+        held = ", ".join(f"{mass:.0%}" for mass in self.masses)
+        caption = (
+            f"Regions that hold {held} of the posterior in the plane, the exact one filled, each "
+            f"sampler on top as lines or dots; circles are training points.{said}"
+        )
+        alt = f"Panels of contours, {len(keys)} rows of samplers, {len(groups)} columns.{said}"
+        yield Picture("densities_2d", figure, caption, alt)
 
     def _panel(
         self, ax: Any, result: Result, exact: Result | None, box: Box, look: style.Look

@@ -43,7 +43,8 @@ class EffectiveModesFigure(Figure):
             if critical is not None and h[0] <= critical <= h[-1]:
                 height = math.exp(np.interp(math.log(critical), np.log(h), np.log(modes)))
                 ax.plot(critical, height, "o", color=colour, markeredgecolor=style.BLACK)
-        if any(point[2] is not None for points in lines.values() for point in points):
+        markers = any(point[2] is not None for points in lines.values() for point in points)
+        if markers:
             ax.plot(
                 [], [], "o", color="white", markeredgecolor=style.BLACK, label=r"$h_\mathrm{crit}$"
             )
@@ -53,7 +54,16 @@ class EffectiveModesFigure(Figure):
         ax.yaxis.set_major_formatter("{x:g}")
         ax.grid(True, which="major", color=style.LIGHT, linewidth=0.6)
         ax.legend(frameon=False, fontsize="small", loc="upper left")
-        yield Picture("effective_modes", figure, self.summary(), self.summary())
+        said = []
+        for label, points in lines.items():
+            ordered = sorted(points, key=lambda point: point[0])
+            ends = [f"{modes:.3g} at {h:.3g}" for h, modes, _ in (ordered[0], ordered[-1])]
+            said.append(f"{label.replace('$', '')} from {' to '.join(ends)}")
+        name = style.axis_label(self.coordinate).replace("$", "")
+        caption = f"Effective number of posterior modes e^H against {name}: {'; '.join(said)}."
+        marked = " Dots mark where one component begins to dominate." if markers else ""
+        alt = f"Curves on logarithmic axes, one for every setting: {'; '.join(said)}.{marked}"
+        yield Picture("effective_modes", figure, caption, alt)
 
 
 def _lines(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -91,7 +91,13 @@ class ErrorAgainstSteps(Figure):
         ax.grid(True, which="major", color=style.LIGHT, linewidth=0.6)
         style.legend_above(figure, axes)
         name = style.stem(self.metric, "against", self.coordinate.rpartition(".")[2])
-        yield Picture(name, figure, self.summary(), self.summary())
+        what = self.metric.replace("_", " ")
+        caption = (
+            f"{what} against {style.axis_label(self.coordinate).replace('$', '')}, with intervals: "
+            f"{_in_words(lines)}."
+        )
+        alt = f"Lines on logarithmic axes, one for every sampler: {_in_words(lines)}."
+        yield Picture(name, figure, caption[0].upper() + caption[1:], alt)
 
     def _lines(self, results: Sequence[Result]) -> dict[tuple[str, str], list[Point]]:
         """The points of every line by sampler and the rest of the sweep point."""
@@ -117,6 +123,19 @@ class ErrorAgainstSteps(Figure):
             if fnmatchcase(path, self.coordinate) and number and not others:
                 return path
         return None
+
+
+def _in_words(lines: Mapping[tuple[str, str], Sequence[Point]]) -> str:
+    """First and last point of every line, and its slope."""
+    said = []
+    for (key, rest), points in lines.items():
+        first, last = min(points), max(points)
+        label = ", ".join(part for part in (style.sampler_label(key), rest) if part)
+        order = slope(np.array(sorted(points)))
+        steep = "" if order is None else f", slope {order:.2f}"
+        ends = f"{first.value:.3g} at {first.step:g} to {last.value:.3g} at {last.step:g}"
+        said.append(f"{label.replace('$', '')} from {ends}{steep}")
+    return "; ".join(said)
 
 
 def slope(points: np.ndarray) -> float | None:

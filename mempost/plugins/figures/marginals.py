@@ -52,7 +52,16 @@ class Marginals(Figure):
             if reference in group:
                 stem = style.stem("marginals", str(number) if len(groups) > 1 else "")
                 drawn = self._figure(group, reference, chosen, looks)
-                yield Picture(stem, drawn, self.summary(), self.summary())
+                names = ", ".join(str(i + 1) for i in chosen)
+                lines = ", ".join(style.named(result) for result in group.values())
+                caption = (
+                    f"Marginals of coordinates {names}: histograms of draws under the mixture of "
+                    f"{style.sampler_label(reference)} in black, {self.level:.0%} interval grey."
+                )
+                alt = (
+                    f"A grid of histograms under curves, columns coordinates {names}, rows {lines}."
+                )
+                yield Picture(stem, drawn, caption, alt)
 
     def _figure(
         self,

@@ -40,17 +40,18 @@ class MixtureMeans(Figure):
     rows: int = Field(6, ge=1, description="at most, evenly thinned over the sweep")
 
     def draw(self, results: Sequence[Result]) -> Iterator[Picture]:
-        chosen = [r for r in results if ask(r.posterior, HasTangents) is not None]
-        if not chosen:
+        mixtures = [r for r in results if ask(r.posterior, HasTangents) is not None]
+        if not mixtures:
             raise PluginError("mixture_means draws samplers such as exact_lgm, there is none here")
-        for key in dict.fromkeys(result.key for result in chosen):
-            groups = style.by_point([result for result in chosen if result.key == key])
+        for key in dict.fromkeys(result.key for result in mixtures):
+            groups = style.by_point([result for result in mixtures if result.key == key])
             thinned = style.thinned(groups, self.rows)
-            figure = self._figure([group[key] for group in thinned])
-            yield Picture(style.stem("mixture_means", key), figure, self.summary(), self.summary())
+            chosen = [group[key] for group in thinned]
+            rows = [self._row(result) for result in chosen]
+            figure, name = self._figure(chosen, rows), style.stem("mixture_means", key)
+            yield Picture(name, figure, *_words(chosen, rows))
 
-    def _figure(self, results: list[Result]) -> Canvas:
-        rows = [self._row(result) for result in results]
+    def _figure(self, results: list[Result], rows: list[list[Panel]]) -> Canvas:
         columns = max(len(row) for row in rows)
         figure = style.canvas(1.6 * columns + 1.6, 1.8 * len(rows) + 0.5)
         axes = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
@@ -93,6 +94,20 @@ class MixtureMeans(Figure):
             titles += [f"component, {weight_label(log_weight)}", f"training {n}"]
         fields = models.velocity(torch.stack(states)).double().cpu()
         return [Panel(field, title) for field, title in zip(fields, titles, strict=True)]
+
+
+def _words(results: Sequence[Result], rows: Sequence[Sequence[Panel]]) -> tuple[str, str]:
+    """Caption and alternative text: the weights of what is shown."""
+    said = [
+        f"{style.named(r)} " + ", ".join(p.title for p in row if "$w$" in p.title).replace("$", "")
+        for r, row in zip(results, rows, strict=True)
+    ]
+    error = style.numbers([{r.key: r} for r in results], "velocity_rmse_mean", "RMSE of the mean")
+    caption = (
+        "Velocity of the truth, of the posterior mean, and of the heaviest components of the "
+        f"mixture beside the training models that they belong to: {'; '.join(said)}.{error}"
+    )
+    return caption, f"Rows of maps of velocity, x across and z down: {'; '.join(said)}."
 
 
 def weight_label(log_weight: float) -> str:

@@ -75,7 +75,13 @@ class SamplerHistograms(Figure):
                 ax.set_xlabel(style.state_label(results[0], i))
             style.legend_above(figure, axes)
             name = "sampler_histograms" if d == 1 else f"sampler_histograms_x{i + 1}"
-            yield Picture(name, figure, self.summary(), self.summary())
+            said = style.numbers(groups, self.metric, self.metric.replace("_", " "))
+            caption = (
+                f"Histograms of draws, coordinate {i + 1}, over the exact answer in black; ticks "
+                f"are training points.{said}"
+            )
+            alt = f"{len(keys)} rows of histograms, {len(groups)} columns.{said}"
+            yield Picture(name, figure, caption, alt)
 
     def _panel(
         self,

@@ -40,7 +40,14 @@ class Sensitivity(Figure):
             figure.colorbar(
                 shown, ax=ax, label=r"$\partial$ Re $d$ / $\partial m$ per km$^2$", shrink=0.85
             )
-        yield Picture("sensitivity", figure, self.summary(), self.summary())
+        hertz = ", ".join(f"{frequency:g}" for frequency in operator.frequencies)
+        which = f"source {pair[0] + 1} and receiver {pair[1] + 1} at {hertz} Hz"
+        caption = (
+            f"How the real part of the datum of {which} changes with the squared slowness, per "
+            "area, at the true model."
+        )
+        alt = f"Maps with positive and negative bands between {which}."
+        yield Picture("sensitivity", figure, caption, alt)
 
 
 def _index(name: str, given: int | None, count: int) -> int:

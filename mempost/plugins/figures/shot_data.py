@@ -42,4 +42,13 @@ class ShotData(Figure):
                 figure.colorbar(shown, ax=ax, label=label)
         for ax in axes[-1]:
             ax.set_xlabel("receiver")
-        yield Picture("shot_data", figure, self.summary(), self.summary())
+        hertz = ", ".join(f"{frequency:g}" for frequency in operator.frequencies)
+        caption = (
+            f"Real part of the data at {hertz} Hz by source and receiver (left), and what the "
+            "truth leaves of them in units of the noise (right): white noise of size 1."
+        )
+        alt = (
+            "Rows of two colour maps, receivers across and sources down: data with smooth stripes, "
+            "misfits of the truth beside them."
+        )
+        yield Picture("shot_data", figure, caption, alt)

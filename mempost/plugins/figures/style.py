@@ -101,6 +101,17 @@ def in_words(measured: Array, digits: int = 3) -> str:
     return f"{value:.{digits}g}{interval}"
 
 
+def numbers(groups: Sequence[Mapping[str, Result]], variable: str, name: str) -> str:
+    """A sentence with a number of every result that has it; empty if none has."""
+    said = [
+        f"{named(r)} {in_words(r.measured[variable])}"
+        for group in groups
+        for r in group.values()
+        if variable in r.measured
+    ]
+    return f" {name[0].upper()}{name[1:]}: {'; '.join(said)}." if said else ""
+
+
 def named(result: Result, separator: str = " at ") -> str:
     """A sampler and the point of the sweep, as plain text."""
     parts = [sampler_label(result.key), title_of(result.point).replace("$", "")]

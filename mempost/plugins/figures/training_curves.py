@@ -58,7 +58,13 @@ class TrainingCurves(Figure):
             yscale="log",
         )
         style.legend_above(figure, axes)
-        yield Picture("training_curves", figure, self.summary(), self.summary())
+        said = "; ".join(_in_words(curves[i]) for i in shown)
+        caption = (
+            "Training loss, learning rate, and error of the denoiser by noise level in units of "
+            f"the variance of the data over the last {self.last:.0%} of the steps. Loss: {said}."
+        )
+        alt = f"Three panels of curves on logarithmic axes, one for every training. Loss: {said}."
+        yield Picture("training_curves", figure, caption, alt)
 
     def _draw(self, axes: Sequence[Axes], curve: Curve) -> None:
         loss, rate, error = axes
@@ -72,6 +78,13 @@ class TrainingCurves(Figure):
         middles = (curve.history.edges[1:] * curve.history.edges[:-1]).sqrt().numpy()
         means = np.nanmean(late[:, measured], 0)
         error.plot(middles[measured], means, marker=".", label=curve.label, **look)
+
+
+def _in_words(curve: Curve) -> str:
+    """The loss that was recorded first and last."""
+    step, loss = (curve.history.curves[name] for name in ("step", "loss"))
+    ends = [f"{float(loss[i]):.3g} at step {int(step[i])}" for i in (0, -1)]
+    return f"{curve.label.replace('$', '')} {' to '.join(ends)}"
 
 
 def _curves(results: Sequence[Result]) -> list[Curve]:

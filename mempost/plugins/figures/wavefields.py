@@ -34,4 +34,9 @@ class Wavefields(Figure):
                 ax.set_title(f"source {k + 1}, {frequency:g} Hz", fontsize="medium")
                 ax.label_outer()
             figure.colorbar(shown, ax=list(line), label="Re u", shrink=0.85)
-        yield Picture("wavefields", figure, self.summary(), self.summary())
+        shown_sources = ", ".join(str(k + 1) for k in chosen)
+        hertz = ", ".join(f"{frequency:g}" for frequency in operator.frequencies)
+        which = f"sources {shown_sources} at {hertz} Hz"
+        caption = f"Real part of the pressure in the true model, {which}."
+        alt = f"Maps of waves that spread from a marked source and bend in the model: {which}."
+        yield Picture("wavefields", figure, caption, alt)
