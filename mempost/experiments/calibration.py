@@ -29,7 +29,7 @@ def truths_of(spec: Setting, common: Setup) -> Float[Tensor, "t d"]:
     assert spec.calibration is not None
     number, source = spec.calibration.truths, spec.calibration.source
     if source == "prior":
-        return common.problem.prior.sample(number, Streams(_seed(spec), "truth"))
+        return common.problem.prior.sample(number, Streams(spec.observation_seed, "truth"))
     if common.data is None:
         raise SpecError(f"calibration.source: {source}, and the spec has no data")
     examples = common.data.train if source == "train" else common.data.held_out
@@ -56,7 +56,8 @@ def draw_for_truths(
     data: list[Tensor] = []
     for done, i in enumerate(here):
         y = common.simulate(truths[i])
-        noisy = common.problem.noise.perturb(y, Streams(_seed(spec), "noise").at(tile=i, step=1))
+        stream = Streams(spec.observation_seed, "noise").at(tile=i, step=1)
+        noisy = common.problem.noise.perturb(y, stream)
         streams = Streams(spec.seed, "sampling").branch(i)
         problem = own.problem.with_data(noisy)
         parts.append(sampler.sample(problem, n, streams))
@@ -83,7 +84,3 @@ def join_truths(tiles: list[Samples]) -> Samples:
         torch.cat([t.truths for t in tiles if t.truths is not None]),
         torch.cat(data) if len(data) == len(tiles) else None,
     )
-
-
-def _seed(spec: Setting) -> int:
-    return spec.seed if spec.observation.seed is None else spec.observation.seed

@@ -22,7 +22,7 @@ def provenance_of(run: Run, threads: int) -> dict[str, Any]:
         "point": dict(run.point.labels),
         "sampler": run.key,
         "resolved": dict(run.resolved),
-        "seeds": {"spec": spec.seed, "observation": spec.observation.seed},
+        "seeds": {"spec": spec.seed, "observation": spec.observation and spec.observation.seed},
         "files": file_hashes(parts),
         "versions": versions(parts, ROOTS),
         "sources": dict(sorted(sources(parts, ROOTS).items())),

@@ -6,8 +6,8 @@ posterior       x (chain, draw, x_dim)
 trajectory      z (chain, draw, level, x_dim) of a reverse process that keeps states, with t, a, s
                 and step (level)
 sample_stats    one variable a statistic (chain, draw, ...)
-observed_data   y (y_dim_0, ...); complex data have a last axis ``part`` of two (re, im); in a
-                calibration run y (chain, y_dim_0), complex data as re, im, re, ...
+observed_data   y (y_dim_0, ...), if there are data; complex ones have a last axis ``part`` of two
+                (re, im); in a calibration run y (chain, y_dim_0), complex data as re, im, re, ...
 constant_data   truth (x_dim), or (chain, x_dim) in a calibration run; location and scale of the
                 prior's coordinates
 """
@@ -62,9 +62,11 @@ def result_bytes(
         "location": (("x_dim",), _numpy(coordinates.location)),
         "scale": (("x_dim",), _numpy(coordinates.scale)),
     }
-    observed = _variable("y", problem.y, ())
+    observed: dict[str, Any] = {}
     if samples.data is not None:
-        observed = _variable("y", samples.data, ("chain",))
+        observed = {"y": _variable("y", samples.data, ("chain",))}
+    elif problem.question is not None:
+        observed = {"y": _variable("y", problem.y, ())}
     if samples.truths is not None:
         constant["truth"] = (("chain", "x_dim"), _numpy(samples.truths))
     elif truth is not None:
@@ -83,7 +85,7 @@ def result_bytes(
             "/": xr.Dataset(attrs=dict(attributes)),
             "posterior": posterior,
             "sample_stats": xr.Dataset(stats),
-            "observed_data": xr.Dataset({"y": observed}),
+            **({"observed_data": xr.Dataset(observed)} if observed else {}),
             "constant_data": xr.Dataset(constant),
         }
     )
@@ -112,9 +114,8 @@ def read_samples(path: Path) -> Samples:
                 kept = tree["trajectory"].data_vars.items()
                 columns = {str(k): torch.from_numpy(np.array(v.values)) for k, v in kept}
                 trajectory = Trajectory(**columns)
-            observed = tree["observed_data"]["y"]
-            if "chain" in observed.dims:
-                data = torch.from_numpy(np.array(observed.values))
+            if "observed_data" in tree and "chain" in tree["observed_data"]["y"].dims:
+                data = torch.from_numpy(np.array(tree["observed_data"]["y"].values))
     except Exception as error:
         raise CorruptFileError(f"{path} is corrupt and not used: {error}") from None
     return Samples(values, stats, truths, data, trajectory)

@@ -12,10 +12,10 @@ from mempost.core.fields import PluginField
 from mempost.core.identity import versions
 from mempost.core.plugin import Plugin
 from mempost.core.registry import REGISTRIES
-from mempost.experiments.build import preflight
 from mempost.experiments.claim import claimed
 from mempost.experiments.overrides import read_spec, set_path
 from mempost.experiments.plan import Plan, make_plan
+from mempost.experiments.preflight import preflight
 from mempost.experiments.report import write_report, write_table
 from mempost.experiments.runner import Watcher, execute
 from mempost.experiments.store import Store

@@ -7,25 +7,16 @@ The code that makes data, truth and noise reads these recipes alone: what a spec
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
-from mempost.core.arrays import Array
 from mempost.core.dataset import Dataset
 from mempost.core.fields import PluginField
-from mempost.core.operator import ForwardOperator, compose
 from mempost.core.plugin import Recipe
 from mempost.core.prior import Prior
-from mempost.core.variants import ONE_OF
+from mempost.experiments.question import NoiseSpec, Observation, OperatorList, Question
 
 Dtype = Literal["float32", "float64", "complex64", "complex128"]
 
@@ -39,68 +30,6 @@ def _device(value: str) -> str:
 Device = Annotated[str, AfterValidator(_device)]
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-_Operator = Annotated[ForwardOperator, PluginField("operator")]
-OperatorList = Annotated[
-    Annotated[tuple[_Operator, ...], Field(min_length=1)],
-    BeforeValidator(_as_list, json_schema_input_type=_Operator | tuple[_Operator, ...]),
-]
-"""One operator, or a list applied right to left."""
-
-
-class NoiseSpec(Recipe):
-    """Gaussian observation noise: a standard deviation, or a fraction of the data's maximum."""
-
-    std: float | None = Field(None, gt=0)
-    relative_to_max: float | None = Field(None, gt=0)
-    complex: bool | None = Field(None, description="as the operator's values, if not given")
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> NoiseSpec:
-        if (self.std is None) == (self.relative_to_max is None):
-            raise ValueError("give either std or relative_to_max")
-        return self
-
-
-class Values(Recipe):
-    """A truth given by its raw coordinates."""
-
-    type: Literal["values"] = "values"
-    values: Array
-
-
-class HeldOut(Recipe):
-    """A held-out example of the dataset."""
-
-    type: Literal["held_out"] = "held_out"
-    index: NonNegativeInt = 0
-
-
-class TrainAverage(Recipe):
-    """The average of training examples (of one, that example itself)."""
-
-    type: Literal["train"] = "train"
-    indices: tuple[NonNegativeInt, ...] = Field((0,), min_length=1)
-
-
-class PriorDraw(Recipe):
-    """A draw from the prior."""
-
-    type: Literal["prior"] = "prior"
-    index: NonNegativeInt = 0
-
-
-class OtherData(Recipe):
-    """A training example of another dataset."""
-
-    type: Literal["dataset"] = "dataset"
-    dataset: Annotated[Dataset, PluginField("dataset")]
-    index: NonNegativeInt = 0
-
-
 class Calibration(Recipe):
     """Many truths instead of one: data are simulated from each, and its posterior is drawn from."""
 
@@ -110,42 +39,19 @@ class Calibration(Recipe):
     )
 
 
-Truth = Annotated[Values | HeldOut | TrainAverage | PriorDraw | OtherData, ONE_OF]
-
-
-class Observation(Recipe):
-    """Data given as values, or simulated from a truth, if need be with another operator."""
-
-    values: Array | None = None
-    truth: Truth | None = None
-    operator: OperatorList | None = Field(
-        None, description="simulates the data, to avoid the inverse crime"
-    )
-    noisy: bool = True
-    seed: NonNegativeInt | None = Field(
-        None, description="of truth and noise; the spec's if not given"
-    )
-
-    @model_validator(mode="after")
-    def _values_or_truth(self) -> Observation:
-        if (self.values is None) == (self.truth is None):
-            raise ValueError("give either values or truth")
-        if self.values is not None and self.operator is not None:
-            raise ValueError("operator simulates data from a truth; values need none")
-        return self
-
-
 class Setting(Recipe):
-    """Data, prior, operator, noise and observation, in one precision on one device."""
+    """Data, prior and question, in one precision on one device."""
 
     seed: int = Field(0, ge=0, lt=2**63)
     dtype: Dtype = "float64"
     device: Device = "cpu"
     data: Annotated[Dataset, PluginField("dataset")] | None = None
     prior: Annotated[Prior, PluginField("prior")]
-    operator: OperatorList
-    noise: NoiseSpec
-    observation: Observation
+    operator: OperatorList | None = Field(
+        None, description="with noise and observation; a study that asks nothing has none of them"
+    )
+    noise: NoiseSpec | None = None
+    observation: Observation | None = None
     calibration: Calibration | None = Field(
         None, description="draw for many truths; the observation then sets the noise alone"
     )
@@ -156,7 +62,28 @@ class Setting(Recipe):
         single = self.dtype in ("float32", "complex64")
         return torch.float32 if single else torch.float64
 
+    @model_validator(mode="after")
+    def _question_is_whole(self) -> Self:
+        parts = {n: getattr(self, n) for n in ("operator", "noise", "observation")}
+        missing = [name for name, part in parts.items() if part is None]
+        if missing and len(missing) < len(parts):
+            raise ValueError(
+                f"{', '.join(missing)}: missing; operator, noise and observation stand together, "
+                "or none of them does"
+            )
+        if missing and self.calibration is not None:
+            raise ValueError("calibration: simulates data; give operator, noise and observation")
+        return self
+
     @property
-    def forward_operator(self) -> ForwardOperator:
-        """The composed operator."""
-        return self.operator[0] if len(self.operator) == 1 else compose(list(self.operator))
+    def question(self) -> Question | None:
+        """What is asked, or None."""
+        if self.operator is None or self.noise is None or self.observation is None:
+            return None
+        return Question(self.operator, self.noise, self.observation)
+
+    @property
+    def observation_seed(self) -> int:
+        """The seed of truth and noise."""
+        seed = None if self.observation is None else self.observation.seed
+        return self.seed if seed is None else seed

@@ -82,6 +82,19 @@ class Spec(Setting):
             raise ValueError("the prior is fitted to data, and the spec has no data")
         return self
 
+    @model_validator(mode="after")
+    def _question_is_there(self) -> Spec:
+        if self.question is not None:
+            return self
+        nothing = "and nothing is asked (operator, noise, observation)"
+        for key, sampler in self.samplers.items():
+            if sampler.needs_question:
+                raise ValueError(f"samplers.{key} draws given data, {nothing}")
+        for i, metric in enumerate(self.metrics):
+            if metric.needs_question:
+                raise ValueError(f"metrics.{i} measures given data, {nothing}")
+        return self
+
     def under_prior_of(self, key: str) -> Spec:
         """The spec with the prior of a sampler in the place of the common one."""
         return self.model_copy(update={"prior": self.priors.get(key, self.prior), "priors": {}})

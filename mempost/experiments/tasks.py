@@ -208,10 +208,11 @@ class Assemble(Kind):
         attributes = {"title": worker.plan.title, "sampler": run.key, "run": run.id}
         content = result_bytes(samples, setup.problem, setup.truth, attributes)
         worker.store.write(worker.records.path(run, "result.nc"), content)
+        question = setup.problem.question
         provenance = provenance_of(run, worker.threads) | {
             "wall_time_s": seconds,
             "counts": dict(counts),
-            "noise_std": setup.problem.noise.std,
+            **({} if question is None else {"noise_std": question.noise.std}),
         }
         worker.records.write_provenance(run, provenance)
         worker.records.drop_tiles(run)
