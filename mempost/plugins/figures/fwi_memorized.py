@@ -110,7 +110,7 @@ def _caption(results: Sequence[Result]) -> str:
     for r in results:
         distinct = r.measured.get("nn_distinct")
         of = "" if distinct is None else f", nearest to {float(distinct):g} different models"
-        said.append(f"{style.named(r)} {style.in_words(r.measured['nn_rate'])}{of}")
+        said.append(f"{style.named(r)}: {style.in_words(r.measured['nn_rate'])}{of}")
     return (
         "Draws with the smallest ratios r of the nearest distance to the mean of the next ones, "
         f"each beside its nearest training model. Share of memorized draws: {'; '.join(said)}."

@@ -78,8 +78,8 @@ def _in_words(groups: Sequence[dict[str, Result]], rates: Sequence[str]) -> str:
     said = []
     for rate in rates:
         found = [r for group in groups for r in group.values() if rate in r.measured]
-        parts = [f"{style.named(r)} {_beside_control(r, rate)}" for r in found]
-        said.append(f"{rate}: {'; '.join(parts)}")
+        parts = [f"{style.named(r)}: {_beside_control(r, rate)}" for r in found]
+        said.append(f"{rate} of {'; '.join(parts)}")
     return ". ".join(said)
 
 

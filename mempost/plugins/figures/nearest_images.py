@@ -122,7 +122,7 @@ class NearestImages(Figure):
             if "nn_ratio" in r.measured:
                 places = style.spread_draws(r, self.samples)
                 ratios = ", ".join(f"{float(r.measured['nn_ratio'][i]):.2f}" for i in places)
-                said.append(f"{style.named(r)} {ratios}")
+                said.append(f"{style.named(r)}: {ratios}")
         return (
             "Rows of small images: truth, data, posterior mean, posterior standard deviation, then "
             f"draws with their nearest training images. {_ratios_in_words(said)}"
@@ -135,7 +135,7 @@ def _ratios_in_words(said: Sequence[str]) -> str:
 
 def _caption(results: Sequence[Result]) -> str:
     said = [
-        f"{style.named(r)} {style.in_words(r.measured['nn_rate'])}"
+        f"{style.named(r)}: {style.in_words(r.measured['nn_rate'])}"
         for r in results
         if "nn_rate" in r.measured
     ]

@@ -81,7 +81,7 @@ class RatioDistributions(Figure):
             control = r.measured.get(self._name("rate_held_out"))
             beside = "" if control is None else f" against {style.in_words(control)} held out"
             said.append(
-                f"{style.named(r)} {style.in_words(r.measured[self._name('rate')])}{beside}"
+                f"{style.named(r)}: {style.in_words(r.measured[self._name('rate')])}{beside}"
             )
         threshold = float(results[0].measured[self._name("threshold")])
         return (
@@ -92,7 +92,7 @@ class RatioDistributions(Figure):
 
     def _alt(self, results: Sequence[Result]) -> str:
         name = self._name("ratio_median")
-        said = [f"{style.named(r)} {style.in_words(r.measured[name])}" for r in results]
+        said = [f"{style.named(r)}: {style.in_words(r.measured[name])}" for r in results]
         return (
             "Rising step curves from 0 to 1 over r, a panel for every point of the sweep. Medians "
             f"of r: {'; '.join(said)}."

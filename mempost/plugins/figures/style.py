@@ -104,7 +104,7 @@ def in_words(measured: Array, digits: int = 3) -> str:
 def numbers(groups: Sequence[Mapping[str, Result]], variable: str, name: str) -> str:
     """A sentence with a number of every result that has it; empty if none has."""
     said = [
-        f"{named(r)} {in_words(r.measured[variable])}"
+        f"{named(r)}: {in_words(r.measured[variable])}"
         for group in groups
         for r in group.values()
         if variable in r.measured
