@@ -9,6 +9,8 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "CompositePrior": "mempost.core.composite",
+    "FittedComposite": "mempost.core.composite",
     "Coordinates": "mempost.core.coordinates",
     "Data": "mempost.core.dataset",
     "Dataset": "mempost.core.dataset",

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from mempost.core import keeping
 from mempost.core.capabilities import HasDensity, HasNoisedDensity, Withheld
 from mempost.core.coordinates import Coordinates
 from mempost.core.counters import tally
@@ -37,6 +38,16 @@ class State(NamedTuple):
 
     tensors: dict[str, Tensor]
     values: dict[str, Any]
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """The tensors on another device, those of real numbers in another precision."""
+        moved = {
+            name: t.to(device=device, dtype=dtype if t.is_floating_point() else None)
+            for name, t in self.tensors.items()
+        }
+        return State(moved, self.values)
 
 
 class FittedPrior(ABC):
@@ -135,12 +146,7 @@ class FittedPrior(ABC):
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Self:
         """A copy on another device or in another precision."""
-        tensors, values = self.state()
-        moved = {
-            name: t.to(device=device, dtype=dtype if t.is_floating_point() else None)
-            for name, t in tensors.items()
-        }
-        return type(self).from_state(State(moved, values))
+        return type(self).from_state(self.state().to(device, dtype))
 
     # -- hooks for authors --------------------------------------------------------------------
 
@@ -222,6 +228,29 @@ class Prior(Plugin, ABC):
             coordinates.from_raw(x), shape, streams or Streams(0, "training"), progress
         )
         fitted.coordinates = coordinates
+        return fitted
+
+    def fit_once(
+        self,
+        x: Float[Tensor, "n *shape"] | None = None,
+        *,
+        streams: Streams | None = None,
+        progress: Progress = silent,
+    ) -> FittedPrior:
+        """`fit`, or what it gave before for the same data, streams and code.
+
+        A prior that is not in closed form is kept (see `mempost.core.keeping`), by its content.
+        """
+        streams = streams or Streams(0, "training")
+        if "closed_form" in self.tags:
+            return self.fit(x, streams=streams, progress=progress)
+        data = () if x is None else (x,)
+        name = "prior-" + keeping.content_hash(self, *data, streams.seed, streams.role)
+        kept = keeping.load(name)
+        if kept is not None:
+            return self.restore(kept if x is None else kept.to(x.device))
+        fitted = self.fit(x, streams=streams, progress=progress)
+        keeping.save(name, fitted.state())
         return fitted
 
     def restore(self, state: State) -> FittedPrior:

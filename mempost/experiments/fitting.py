@@ -32,8 +32,8 @@ def load_examples(dataset: Dataset, setting: Setting) -> Data:
 
 
 def fit_prior(setting: Setting, data: Data | None, progress: Progress = silent) -> FittedPrior:
-    """Fit the prior, on the setting's device and in its precision."""
+    """The prior, fitted now or before, on the setting's device and in its precision."""
     streams = Streams(setting.seed, "training")
     x = data.train if data is not None and setting.prior.needs_data else None
-    fitted = setting.prior.fit(x, streams=streams, progress=progress)
+    fitted = setting.prior.fit_once(x, streams=streams, progress=progress)
     return fitted.to(device=setting.device, dtype=setting.real_dtype)

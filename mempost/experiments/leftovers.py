@@ -1,8 +1,8 @@
 """What lies in an output folder and belongs to no run of its study any more.
 
 A run is left over when its spec, its code or a file that it read has changed: it has another id
-now. With it go its numbers, priors that no run is drawn under, and what plugins keep, if runs that
-are left over have used it and no run of the study has. What nothing is known of stays.
+now. With it go its numbers, and what is kept (fitted priors, Jacobians), if runs that are left over
+have used it and no run of the study has. What nothing is known of stays.
 """
 
 from __future__ import annotations
@@ -28,19 +28,13 @@ class Leftover(NamedTuple):
 
 
 def leftovers(study: Study) -> list[Leftover]:
-    """All leftovers of a study: runs first, then numbers, priors and what was kept."""
+    """All leftovers of a study: runs first, then numbers and what was kept."""
     store, plan = study.store, study.plan
     runs = {run.id for run in plan.runs}
-    priors = {name for run in plan.runs for name in (run.prior_id, run.point.prior_id)}
     measured = {one.id for run in plan.runs for one in study.worker.measurements.of(run)}
-    found: list[Leftover] = []
-    mine = [*_named(store.folder / "runs", runs), *_named(store.folder / "priors", priors)]
-    others: list[Path] = []
-    for folder, names, what in (("runs", runs, "run"), ("priors", priors, "prior")):
-        for path in _ids(store.folder / folder):
-            if path.name not in names and path.is_dir():
-                others.append(path)
-                found.append(Leftover(path, _described(study, path, what), _size(path)))
+    mine = [store.folder / "runs" / name for name in sorted(runs)]
+    others = [p for p in _ids(store.folder / "runs") if p.name not in runs and p.is_dir()]
+    found = [Leftover(path, _described(study, path), _size(path)) for path in others]
     for place in (store.folder / "measured", *(folder / "metrics" for folder in mine)):
         for path in _ids(place):
             if _id(path) not in measured and path.name.endswith((".safetensors", ".failed.json")):
@@ -48,7 +42,7 @@ def leftovers(study: Study) -> list[Leftover]:
     for name in sorted(_marks(others) - _marks(mine)):
         path = store.path("kept", f"{name}.safetensors")
         if path.is_file() and not path.is_symlink():
-            found.append(Leftover(path, "kept by a plugin", _size(path)))
+            found.append(Leftover(path, "kept", _size(path)))
     return found
 
 
@@ -70,13 +64,13 @@ def readable(size: int) -> str:
     return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
 
 
-def _described(study: Study, path: Path, what: str) -> str:
+def _described(study: Study, path: Path) -> str:
     """What is known of a run that no study names."""
     kept = study.store.read_or_none(study.store.read_json, path / "provenance.json")
     if kept is None:
-        return what if what == "prior" else "run that was not finished"
+        return "run that was not finished"
     labels = "".join(f", {name}={value}" for name, value in kept.get("point", {}).items())
-    return f"{what} of {kept.get('sampler', 'a sampler')}{labels}"
+    return f"run of {kept.get('sampler', 'a sampler')}{labels}"
 
 
 def _ids(folder: Path) -> Iterator[Path]:
@@ -89,10 +83,6 @@ def _ids(folder: Path) -> Iterator[Path]:
 def _id(path: Path) -> str:
     """The name of a folder; that of a file without its endings."""
     return path.name if path.is_dir() else path.name.partition(".")[0]
-
-
-def _named(folder: Path, names: Iterable[str]) -> list[Path]:
-    return [folder / name for name in sorted(names)]
 
 
 def _marks(owners: Iterable[Path]) -> set[str]:

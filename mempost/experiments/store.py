@@ -7,9 +7,8 @@
     DIR/runs/<id>/provenance.json
     DIR/runs/<id>/tiles/*.safetensors    samples of a run that is not finished
     DIR/runs/<id>/failed_state.safetensors   what a sampler held when it met a non-finite value
-    DIR/runs/<id>/kept/<hash>            marks what the run has used of DIR/kept; priors do so, too
-    DIR/priors/<id>/prior.safetensors    fitted priors, shared by runs
-    DIR/kept/<hash>.safetensors          what plugins keep (Jacobians, training half done)
+    DIR/runs/<id>/kept/<hash>            marks what the run has used of DIR/kept
+    DIR/kept/<hash>.safetensors          fitted priors, Jacobians, training half done; for all runs
 
 Tensors are kept as safetensors with their JSON beside them in the same file; nothing is pickled.
 Every file of tensors or JSON carries a seal: the sha256 of its own name below the folder and of all
@@ -161,7 +160,7 @@ class KeptFolder:
 
     Args:
         store: the output folder.
-        owner: the folder of the run or prior that uses the shelf; there stands a mark
+        owner: the folder of the run that uses the shelf; there stands a mark
             ``kept/<name>`` for everything that it has used, so that it is known what nobody does.
     """
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from mempost.core.counters import counting
 from mempost.core.errors import NonFiniteError
+from mempost.core.identity import plugins_in
+from mempost.core.prior import Prior
 from mempost.core.progress import Progress
 from mempost.core.sampler import Samples
 from mempost.experiments.drawing import Draws
@@ -26,6 +28,8 @@ from mempost.experiments.provenance import provenance_of
 from mempost.experiments.results import result_bytes
 
 if TYPE_CHECKING:
+    from mempost.core.plugin import Plugin
+    from mempost.experiments.spec import Spec
     from mempost.experiments.worker import Worker
 
 
@@ -101,18 +105,29 @@ class Fit(Kind):
         return [(self.name, prior_id) for prior_id, _ in worker.priors_of(run)]
 
     def needs(self, worker: Worker, run: Run, part: int) -> Iterable[Work]:
-        return ()
+        """Other fits that train one of the same priors, so that none is trained twice at a time."""
+        mine = _trained(worker.priors_of(run)[part][1])
+        for other in worker.plan.runs:
+            for prior_id, spec in worker.priors_of(other):
+                if mine & _trained(spec):
+                    yield (self.name, prior_id)
+
+    def blocked(self, task: Task, need: Task, reason: str) -> str | None:
+        return None
 
     def carry_out(self, worker: Worker, run: Run, part: int, progress: Progress) -> None:
         worker.prior(*worker.priors_of(run)[part], progress)
-
-    def folder(self, worker: Worker, run: Run, part: int) -> Path:
-        return worker.store.path("priors", worker.priors_of(run)[part][0])
 
     def failing(self, worker: Worker, task: Task) -> list[Run]:
         runs = worker.plan.runs
         prior_id, _ = worker.priors_of(runs[task.run])[task.part]
         return [r for r in runs if prior_id in (r.prior_id, r.point.prior_id)]
+
+
+def _trained(spec: Spec) -> set[Plugin]:
+    """The priors that are not in closed form: that of a spec, and those inside of it."""
+    priors = (p for p in plugins_in(spec.prior) if isinstance(p, Prior))
+    return {prior for prior in priors if "closed_form" not in prior.tags}
 
 
 class Prepare(Kind):

@@ -16,7 +16,7 @@ import torch
 
 from mempost.core.keeping import keeping
 from mempost.core.memory import remember
-from mempost.core.prior import FittedPrior, State
+from mempost.core.prior import FittedPrior
 from mempost.core.progress import Progress, silent
 from mempost.core.result import DataAndPrior, PointResults, Result
 from mempost.experiments.build import Setup, build, in_coordinates, rebuild
@@ -77,21 +77,13 @@ class Worker:
         return [own] if own[0] == common[0] else [own, common]
 
     def prior(self, prior_id: str, spec: Spec, progress: Progress = silent) -> FittedPrior:
-        """The fitted prior of a spec: from memory, from the store, or fitted now."""
+        """The fitted prior of a spec: from memory, from what is kept, or fitted now."""
         return remember(
-            lambda: self._prior(prior_id, spec, progress), "fitted", prior_id, self.store.folder
+            lambda: fit_prior(spec, self._data(spec), progress),
+            "fitted",
+            prior_id,
+            self.store.folder,
         )
-
-    def _prior(self, prior_id: str, spec: Spec, progress: Progress) -> FittedPrior:
-        if "closed_form" in spec.prior.tags:  # nothing is learned that is worth keeping
-            return fit_prior(spec, self._data(spec), progress)
-        path = self.store.path("priors", prior_id, "prior.safetensors")
-        kept = self.store.read_or_none(self.store.read_tensors, path)
-        if kept is not None:
-            return spec.prior.restore(State(*kept)).to(device=spec.device)
-        fitted = fit_prior(spec, self._data(spec), progress)
-        self.store.write_tensors(path, *fitted.state())
-        return fitted
 
     def _data(self, spec: Spec) -> Any:
         key = id_of(spec, {"seed", "dtype", "device", "data"}, PRIOR_ROOTS)

@@ -105,14 +105,6 @@ def test_numbers_of_other_metrics_are_left_over(folder):
     assert len(found) == 1 and len(list(found[0].path.parent.iterdir())) == 2
 
 
-def test_a_prior_that_no_run_is_drawn_under_is_left_over(folder):
-    priors = folder / "priors" / ("b" * 16)
-    priors.mkdir(parents=True)
-    (priors / "prior.safetensors").write_text("learned")
-    [item] = [i for i in leftovers(Study.open(folder)) if i.what == "prior"]
-    assert item.path == priors and item.size == len("learned")
-
-
 def test_sizes_are_readable():
     assert [readable(n) for n in (999, 1000, 1_500_000, 2 * 10**12)] == [
         "999 B",

@@ -116,7 +116,7 @@ def test_a_corrupt_result_is_named_and_not_used(mempost, spec, tmp_path):
     before = samples(tmp_path / "out")
     victim = next(tmp_path.glob("out/runs/*/result.nc"))
     victim.write_bytes(victim.read_bytes()[:-100])
-    prior = next(tmp_path.glob("out/priors/*/prior.safetensors"))
+    prior = next(tmp_path.glob("out/kept/prior-*.safetensors"))
     prior.write_bytes(b"garbage")
     again = mempost("run", spec, "--out", tmp_path / "out")
     assert again.returncode == 0

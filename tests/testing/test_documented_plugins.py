@@ -80,6 +80,7 @@ def test_every_block_is_run_here():
     "name",
     [
         "operator:absorption",
+        "prior:smoothed",
         "sampler:smoothed_langevin",
         "schedule:logistic",
         "network:gated",
