@@ -13,7 +13,6 @@ All but the first start from another law than that of z where the first level st
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,6 +24,8 @@ from torch import Tensor
 
 from mempost.core.arrays import Matrix
 from mempost.core.errors import PluginError
+from mempost.core.identity import sha256_of
+from mempost.core.memory import remember
 from mempost.core.noise import NoiseLevel
 from mempost.core.plugin import InputFile, Recipe
 from mempost.core.prior import FittedPrior
@@ -133,13 +134,12 @@ class Latents(_Listed):
     file: InputFile
 
     def rows(self) -> Tensor:
-        return _read(self.file)
+        return remember(lambda: _read(self.file), "latents", self.file, sha256_of(self.file))
 
     def factor(self, level: NoiseLevel) -> float | Tensor:
         return level.s
 
 
-@lru_cache(maxsize=4)
 def _read(file: Path) -> Tensor:
     try:
         rows = np.load(file, allow_pickle=False)

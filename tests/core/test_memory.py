@@ -14,6 +14,7 @@ from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator
 from mempost.core.plugin import Recipe
 from mempost.core.problem import InverseProblem
+from mempost.core.start import Latents
 from mempost.core.streams import Streams
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
@@ -208,6 +209,15 @@ def test_what_is_remembered_counts_as_used_where_it_is_used_again():
         with keeping.keeping(shelf):
             assert remember(outer, "outer") == "state"
         assert set(shelf.marks) == {"name"}
+
+
+def test_a_file_of_latents_that_changes_is_read_again(tmp_path):
+    path = tmp_path / "latents.npy"
+    np.save(path, np.zeros((2, 3)))
+    start = Latents(file=path)
+    assert start.rows() is start.rows()
+    np.save(path, np.ones((2, 3)))
+    assert bool((start.rows() == 1).all())
 
 
 # -- what it saves ------------------------------------------------------------------------------

@@ -173,6 +173,8 @@ EDITS = [
     ("plugins/samplers/dps.py", *EDIT, ""),
     ("plugins/bibliography.py", *EDIT, ""),
     ("plugins/priors/score_matching/training.py", *EDIT, "training"),
+    ("plugins/networks/residual_mlp.py", *EDIT, "training"),  # by default, through the registry
+    ("plugins/schedules/ve.py", *EDIT, "training"),
     ("plugins/samplers/tempered_population.py", *EDIT, "smc"),
     # what does not run
     ("core/noise.py", "", "\n# a comment\n\n\n", ""),

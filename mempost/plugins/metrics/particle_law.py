@@ -16,7 +16,6 @@ from the noise that is still on z_t.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from mempost.core.capabilities import CanIntegrate, ask
 from mempost.core.errors import PluginError
+from mempost.core.memory import remember
 from mempost.core.posterior import Posterior
 from mempost.core.result import Result
 from mempost.core.streams import Streams
@@ -100,10 +100,9 @@ class ParticleLaw:
         return mean - 8 * std, mean + 8 * std
 
 
-@lru_cache(maxsize=4)
 def _exact_draws(posterior: Posterior, n: int, streams: Streams) -> Float[Tensor, "n d"]:
     """The same exact draws at every level and for every sampler."""
-    return posterior.sample(n, streams)
+    return remember(lambda: posterior.sample(n, streams), "exact draws", posterior, n, streams)
 
 
 def particle_laws(

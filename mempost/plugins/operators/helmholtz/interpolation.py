@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from mempost.core.arrays import FrozenArray
+from mempost.core.memory import remember
 from mempost.plugins.operators.helmholtz.grid import Axis, Grid
 from mempost.plugins.operators.tables import table
 
@@ -109,8 +109,11 @@ class Reading:
         return rows.index_copy(-1, self.columns, values).unflatten(-1, self.shape)
 
 
-@lru_cache(maxsize=8)
 def _interpolation(points: Points) -> tuple[np.ndarray, np.ndarray]:
+    return remember(lambda: _nodes_and_weights(points), "interpolation", points)
+
+
+def _nodes_and_weights(points: Points) -> tuple[np.ndarray, np.ndarray]:
     grid, positions = points.grid, points.positions.numpy()
     (node_x, weight_x), (node_z, weight_z) = (
         _one_axis(axis, positions[:, k] / grid.spacing - 0.5) for k, axis in enumerate(grid.axes)
@@ -124,11 +127,13 @@ def _interpolation(points: Points) -> tuple[np.ndarray, np.ndarray]:
     return nodes, matrix
 
 
-@lru_cache(maxsize=8)
 def _reduced(points: Points) -> tuple[np.ndarray, np.ndarray]:
-    u, s, vt = np.linalg.svd(_interpolation(points)[1], full_matrices=False)
-    rank = int((s > 1e-14 * s[0]).sum())
-    return u[:, :rank] * s[:rank], vt[:rank]
+    def make() -> tuple[np.ndarray, np.ndarray]:
+        u, s, vt = np.linalg.svd(_interpolation(points)[1], full_matrices=False)
+        rank = int((s > 1e-14 * s[0]).sum())
+        return u[:, :rank] * s[:rank], vt[:rank]
+
+    return remember(make, "reduced interpolation", points)
 
 
 def _one_axis(axis: Axis, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
