@@ -37,8 +37,8 @@ from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.core.schedule import NoiseSchedule
 from mempost.core.solver import AdaptiveSolver, Final, FixedSolver, Solver, Step, reverse_steps
-from mempost.core.start import Marginal, StartField
-from mempost.core.streams import TILE, Stream
+from mempost.core.start import ListedStart, Marginal, StartField
+from mempost.core.streams import Stream
 from mempost.core.tags import Tag
 from mempost.core.trajectory import Save, SaveForm, Trajectory
 
@@ -117,15 +117,16 @@ class ReverseProcess(IterativeSampler):
 
     # -- the iteration ------------------------------------------------------------------------
 
-    def init(self, problem: InverseProblem, stream: Stream, first: int = 0) -> SamplerState:
-        level = self.reverse_steps[0].level
-        return {"z": self.start.draw(problem.prior, level, stream, first)}
+    def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
+        return {"z": self.start.draw(problem.prior, self.reverse_steps[0].level, stream)}
 
     def _start(self, problem: InverseProblem, tile: int, stream: Stream) -> SamplerState:
-        size = self.tile_size
-        rows = range(tile * size, (tile + 1) * size, TILE)
-        parts = [self.init(problem, stream, first) for first in rows]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        """The first state; of starts that are listed, those whose turn it is in this tile."""
+        state, size = super()._start(problem, tile, stream), self.tile_size
+        if not isinstance(self.start, ListedStart):
+            return state
+        level = self.reverse_steps[0].level
+        return {**state, "z": self.start.take(problem.prior, level, tile * size, size)}
 
     def step(
         self, problem: InverseProblem, state: SamplerState, k: int, stream: Stream

@@ -38,9 +38,9 @@ class Start(Recipe, ABC):
 
     @abstractmethod
     def draw(
-        self, prior: FittedPrior, level: NoiseLevel, stream: Stream, first: int
+        self, prior: FittedPrior, level: NoiseLevel, stream: Stream
     ) -> Float[Tensor, "tile d"]:
-        """`TILE` states at the level, those of the rows from ``first`` on."""
+        """`TILE` states at the level."""
 
     def calls(self, prior: FittedPrior) -> int:
         """Denoiser calls of one state."""
@@ -52,7 +52,7 @@ class Marginal(Start):
 
     type: Literal["marginal"] = "marginal"
 
-    def draw(self, prior: FittedPrior, level: NoiseLevel, stream: Stream, first: int) -> Tensor:
+    def draw(self, prior: FittedPrior, level: NoiseLevel, stream: Stream) -> Tensor:
         return level.perturb(prior.draw_tile(stream), stream)
 
     def calls(self, prior: FittedPrior) -> int:
@@ -64,7 +64,7 @@ class Noise(Start):
 
     type: Literal["noise"] = "noise"
 
-    def draw(self, prior: FittedPrior, level: NoiseLevel, stream: Stream, first: int) -> Tensor:
+    def draw(self, prior: FittedPrior, level: NoiseLevel, stream: Stream) -> Tensor:
         return stream.normal((TILE, prior.dimension), prior.dtype, prior.device) * level.s
 
 
@@ -73,11 +73,11 @@ class StandardNormal(Start):
 
     type: Literal["standard_normal"] = "standard_normal"
 
-    def draw(self, prior: FittedPrior, level: NoiseLevel, stream: Stream, first: int) -> Tensor:
+    def draw(self, prior: FittedPrior, level: NoiseLevel, stream: Stream) -> Tensor:
         return stream.normal((TILE, prior.dimension), prior.dtype, prior.device)
 
 
-class _Listed(Start):
+class ListedStart(Start):
     """Rows of a list, one after the other and round again."""
 
     @abstractmethod
@@ -88,17 +88,23 @@ class _Listed(Start):
         """What makes a row into z."""
         return level.a
 
-    def draw(self, prior: FittedPrior, level: NoiseLevel, stream: Stream, first: int) -> Tensor:
+    def draw(self, prior: FittedPrior, level: NoiseLevel, stream: Stream) -> Tensor:
+        return self.take(prior, level, 0, TILE)
+
+    def take(
+        self, prior: FittedPrior, level: NoiseLevel, first: int, n: int
+    ) -> Float[Tensor, "n d"]:
+        """The states of n samples from number ``first`` on."""
         rows = self.rows()
         if rows.shape[1] != prior.dimension:
             raise PluginError(
                 f"start: the rows have {rows.shape[1]} coordinates, the prior has {prior.dimension}"
             )
-        index = torch.arange(first, first + TILE) % len(rows)
+        index = torch.arange(first, first + n) % len(rows)
         return self.factor(level) * rows[index].to(prior.device, prior.dtype)
 
 
-class Points(_Listed):
+class Points(ListedStart):
     """z = a u for points u that are given."""
 
     type: Literal["points"] = "points"
@@ -108,7 +114,7 @@ class Points(_Listed):
         return self.values.tensor()
 
 
-class Square(_Listed):
+class Square(ListedStart):
     """Points on the boundary of a square about the origin, exactly symmetric; two dimensions.
 
     First the lower and the upper side with their corners, then the left and the right one.
@@ -127,7 +133,7 @@ class Square(_Listed):
         return torch.cat([*flat, *upright])
 
 
-class Latents(_Listed):
+class Latents(ListedStart):
     """z = s e with the rows e of a NumPy file (n, d)."""
 
     type: Literal["latents"] = "latents"

@@ -21,6 +21,7 @@ from sampler_problems import (
     wide_start,
 )
 
+from mempost.core.errors import PluginError
 from mempost.core.noise import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import reverse_steps
@@ -281,3 +282,22 @@ def test_one_step_is_enough_for_one_call():
     problem = gaussian_problem()
     x = ReverseDiffusion(steps=1).sample(problem, 3, Streams(0, "sampling")).flat
     assert x.shape == (3, 3)
+
+
+def test_listed_starts_take_their_turn_over_tiles(tmp_path):
+    """Row i starts at point i, whatever its tile; latents are scaled by s, points by a."""
+    problem = gaussian_problem()
+    u = Streams(4, "data").at().normal((50, 3))
+    np.save(tmp_path / "e.npy", u.numpy())
+    fields = {"schedule": VariancePreserving(), "steps": 3, "save": {"dense": 3}}
+    points = {"type": "points", "values": u.tolist()}
+    level = VariancePreserving().level(1.0)
+    for start, factor in [
+        (points, level.a),
+        ({"type": "latents", "file": tmp_path / "e.npy"}, level.s),
+    ]:
+        sampler = ReverseDiffusion(**fields, start=start)
+        z = sampler.sample(problem, 70, Streams(0, "sampling")).trajectory.states(0)
+        torch.testing.assert_close(z, factor * torch.cat([u, u[:20]]))
+    with pytest.raises(PluginError, match="rows have 2 coordinates, the prior has 3"):
+        ReverseDiffusion(**fields, start="square").sample(problem, 32, Streams(0, "sampling"))

@@ -50,8 +50,8 @@ class DDRM(ReverseProcess):
     def check(self, problem: InverseProblem) -> None:
         require_linear(problem, "ddrm")
 
-    def init(self, problem: InverseProblem, stream: Stream, first: int = 0) -> SamplerState:
-        state = super().init(problem, stream, first)
+    def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
+        state = super().init(problem, stream)
         (_, S, Vt), ybar = _observed(problem)
         z, level = state["z"], self.reverse_steps[0].level
         u, sigma = z / level.a, float(level.s) / float(level.a)
