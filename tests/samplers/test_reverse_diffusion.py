@@ -292,10 +292,8 @@ def test_listed_starts_take_their_turn_over_tiles(tmp_path):
     fields = {"schedule": VariancePreserving(), "steps": 3, "save": {"dense": 3}}
     points = {"type": "points", "values": u.tolist()}
     level = VariancePreserving().level(1.0)
-    for start, factor in [
-        (points, level.a),
-        ({"type": "latents", "file": tmp_path / "e.npy"}, level.s),
-    ]:
+    latents = {"type": "latents", "file": tmp_path / "e.npy"}
+    for start, factor in [(points, level.a), (latents, level.s)]:
         sampler = ReverseDiffusion(**fields, start=start)
         z = sampler.sample(problem, 70, Streams(0, "sampling")).trajectory.states(0)
         torch.testing.assert_close(z, factor * torch.cat([u, u[:20]]))
