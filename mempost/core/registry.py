@@ -58,8 +58,8 @@ KINDS = {
     "figure": Kind("mempost.core.figure:Figure", "figures"),
     "schedule": Kind("mempost.core.schedule:NoiseSchedule", "schedules", ("schedules",)),
     "network": Kind("mempost.core.network:Network", "networks", ("networks",)),
-    "guidance": Kind("mempost.core.guidance:Guidance", "guidances"),
-    "solver": Kind("mempost.core.solver:Solver", "solvers"),
+    "guidance": Kind("mempost.core.guidance:Guidance", "guidances", ("guidances",)),
+    "solver": Kind("mempost.core.solver:Solver", "solvers", ("solvers",)),
 }
 """Every kind of plugin by name. A new one is a row here, and
 ``mempost/testing/templates/<kind>.py.tmpl`` and ``<kind>.yaml.tmpl``."""

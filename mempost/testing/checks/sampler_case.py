@@ -40,26 +40,7 @@ class SamplerCase:
         """The problems that the sampler applies to, by name."""
         if self.given_problem is not None:
             return {"given": self.given_problem}
-        reasons: list[str] = []
-        found = self._accepted(PROBLEMS, reasons) or self._accepted(FALLBACKS, reasons)
-        if not found:
-            raise CheckFailedError(
-                f"It refuses every example problem ({reasons[0]}): give problem=."
-            )
-        return found
-
-    def _accepted(
-        self, problems: dict[str, Callable[[], InverseProblem]], reasons: list[str]
-    ) -> dict[str, InverseProblem]:
-        found = {}
-        for name, make in problems.items():
-            problem = make()
-            try:
-                self.plugin.check(problem)
-                found[name] = problem
-            except PluginError as error:
-                reasons.append(str(error))
-        return found
+        return accepted(self.plugin.check)
 
     @cached_property
     def posteriors(self) -> dict[str, Posterior]:
@@ -128,3 +109,24 @@ def converted(
         y = y.to(dtype.to_complex() if y.is_complex() else dtype)
     prior = problem.prior.to(device, dtype)
     return InverseProblem(prior, problem.operator, problem.noise, y.to(device))
+
+
+def accepted(check: Callable[[InverseProblem], None]) -> dict[str, InverseProblem]:
+    """The example problems that a plugin's ``check`` does not refuse, by name.
+
+    Raises:
+        CheckFailedError: it refuses all of them.
+    """
+    reasons: list[str] = []
+    for problems in (PROBLEMS, FALLBACKS):
+        found = {}
+        for name, make in problems.items():
+            problem = make()
+            try:
+                check(problem)
+                found[name] = problem
+            except PluginError as error:
+                reasons.append(str(error))
+        if found:
+            return found
+    raise CheckFailedError(f"It refuses every example problem ({reasons[0]}): give problem=.")
