@@ -48,6 +48,7 @@ _EXPORTS = {
     "named": "mempost.core.fields",
     "register": "mempost.core.registry",
     "run": "mempost.experiments.run",
+    "Solver": "mempost.core.solver",
     "Study": "mempost.experiments.study",
 }
 

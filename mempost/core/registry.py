@@ -234,8 +234,8 @@ class Registry:
         """
         if not (isinstance(cls, type) and issubclass(cls, self.base)):
             raise PluginError(f"{label} is not a subclass of {self.base.__name__}")
-        if inspect.isabstract(cls):
-            missing = ", ".join(sorted(cls.__abstractmethods__))
+        if inspect.isabstract(cls) or cls is self.base:
+            missing = ", ".join(sorted(cls.__abstractmethods__)) or "anything"
             raise PluginError(f"{label} is abstract: it does not override {missing}")
         return cls
 

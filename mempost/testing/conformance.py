@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mempost.core.dataset import Dataset
 from mempost.core.errors import SpecError, nearest
+from mempost.core.guidance import Guidance
 from mempost.core.network import Network
 from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator, Shape
@@ -27,15 +28,18 @@ from mempost.core.problem import InverseProblem
 from mempost.core.registry import KINDS, REGISTRIES
 from mempost.core.sampler import PosteriorSampler
 from mempost.core.schedule import NoiseSchedule
+from mempost.core.solver import Solver
 from mempost.testing.check import Catalogue, Check, Outcome, Report, run_checks
 from mempost.testing.checks import (
     datasets,
+    guidances,
     networks,
     noises,
     operators,
     priors,
     samplers,
     schedules,
+    solvers,
 )
 from mempost.testing.checks.operator_case import OperatorCase
 from mempost.testing.checks.prior_case import PriorCase
@@ -161,6 +165,35 @@ def network_checks(
     return networks.CHECKS.checks(networks.NetworkCase(network, shape), expected_failed_checks)
 
 
+def guidance_checks(
+    guidance: Guidance,
+    *,
+    problem: InverseProblem | None = None,
+    expected_failed_checks: Expected = None,
+) -> Iterator[Check]:
+    """The checks of a guidance.
+
+    Args:
+        guidance: the guidance.
+        problem: a problem that it applies to, float64; by default the problems of
+            `mempost.testing.examples` that its ``check`` does not refuse.
+        expected_failed_checks: names of checks that are known to fail, and why.
+    """
+    return guidances.CHECKS.checks(
+        guidances.GuidanceCase(guidance, problem), expected_failed_checks
+    )
+
+
+def solver_checks(solver: Solver, *, expected_failed_checks: Expected = None) -> Iterator[Check]:
+    """The checks of a solver.
+
+    Args:
+        solver: the solver.
+        expected_failed_checks: names of checks that are known to fail, and why.
+    """
+    return solvers.CHECKS.checks(solvers.SolverCase(solver), expected_failed_checks)
+
+
 def check_prior(
     prior: Prior, *, data: Tensor | None = None, expected_failed_checks: Expected = None
 ) -> Report:
@@ -225,6 +258,24 @@ def check_network(
     """Run `network_checks`; raise `ConformanceError` with the report if one fails."""
     checks = network_checks(network, shape=shape, expected_failed_checks=expected_failed_checks)
     return run_checks(network, checks)
+
+
+def check_guidance(
+    guidance: Guidance,
+    *,
+    problem: InverseProblem | None = None,
+    expected_failed_checks: Expected = None,
+) -> Report:
+    """Run `guidance_checks`; raise `ConformanceError` with the report if one fails."""
+    checks = guidance_checks(
+        guidance, problem=problem, expected_failed_checks=expected_failed_checks
+    )
+    return run_checks(guidance, checks)
+
+
+def check_solver(solver: Solver, *, expected_failed_checks: Expected = None) -> Report:
+    """Run `solver_checks`; raise `ConformanceError` with the report if one fails."""
+    return run_checks(solver, solver_checks(solver, expected_failed_checks=expected_failed_checks))
 
 
 def checks_for(plugin: object, expected_failed_checks: Expected = None) -> Iterator[Check]:

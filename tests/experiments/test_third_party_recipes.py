@@ -1,11 +1,11 @@
-"""A schedule and a network of somebody else, by entry points, in a study with workers."""
+"""A schedule, a network, a guidance and a solver of somebody else, in a study with workers."""
 
 import csv
 
 import pytest
 
 SPEC = """
-title: Somebody's schedule and network
+title: Somebody's parts
 seed: 1
 data: {type: regular_polygon, n: 5, radius: 1.5}
 prior: {type: learned_score, network: {type: gated, width: 16}, schedule: logistic, steps: 60}
@@ -15,6 +15,8 @@ observation: {values: [0.8, 0.1]}
 samplers:
   tmpd: {type: tmpd, schedule: {type: logistic, sigma_max: 20.0}, steps: 12}
   dps: {type: dps, schedule: flow_matching, steps: 12}
+  guided: {type: guided, guidance: {type: widened, c: 2.0}, solver: ralston, steps: 12}
+  rule: {type: dps, rule: widened, solver: dormand_prince}
 samples: 64
 metrics: [{type: moments}]
 """
@@ -36,7 +38,7 @@ def test_they_are_listed_described_and_checked(mempost):
     assert "logistic" in mempost("list", "schedules").stdout
     assert "[mempost-example]" in mempost("list", "network").stdout
     assert "sigma_max: number > 0, default 30.0" in mempost("describe", "logistic").stdout
-    for name in ("logistic", "gated"):
+    for name in ("logistic", "gated", "widened", "ralston"):
         checked = mempost("check", name)
         assert checked.returncode == 0, checked.stdout
 
@@ -47,13 +49,12 @@ def test_they_are_trained_on_walked_down_and_found_again(mempost, spec, tmp_path
     assert done.returncode == 0, done.stderr
     first = rows(out)
     assert {row["status"] for row in first.values()} == {"ok"}
-    (stored,) = (out / "priors").rglob("*.safetensors")
-    written = stored.stat().st_mtime_ns
+    kept = {path: path.stat().st_mtime_ns for path in (out / "kept").glob("*.safetensors")}
+    assert kept
     # another sampler: the stored prior, with its network, is read and not trained again
     more = mempost("run", spec, "--out", out, "--set", "samplers.tmpd.steps=13")
     assert more.returncode == 0, more.stderr
-    assert list((out / "priors").rglob("*.safetensors")) == [stored]
-    assert stored.stat().st_mtime_ns == written
+    assert {path: path.stat().st_mtime_ns for path in (out / "kept").glob("*.safetensors")} == kept
     assert rows(out)["dps"] == first["dps"]
 
 
@@ -62,3 +63,5 @@ def test_without_the_package_their_names_are_unknown(mempost, spec):
     assert unknown.returncode == 2
     assert "No network has this name; allowed are mlp, residual_mlp" in unknown.stderr
     assert "No schedule has this name" in unknown.stderr
+    assert "No guidance has this name; allowed are finite_sample" in unknown.stderr
+    assert "No solver has this name; allowed are ddim" in unknown.stderr

@@ -37,6 +37,10 @@ VARIANTS = {
         {"solver": "heun"},
         {"solver": {"type": "ddim", "eta": 1.0}, "start": "noise"},
     ],
+    "guidance:pigdm": [{"variance": "ratio"}],
+    "guidance:gauss_newton": [{"linearisation": "jacobian"}, {"covariance": "isotropic"}],
+    "guidance:unit_gradient": [{"second_call": "new_level", "jacobian": "exact"}],
+    "solver:ddim": [{"eta": 1.0}],
     "network:mlp": [{"activation": "silu", "hidden": 1}],
     "network:unet_1d": [{"channels": [4, 6, 8], "kernel": 3}],
     "schedule:vp_discrete": [{"betas": [0.1, 0.3, 0.2]}],
@@ -84,6 +88,16 @@ def test_datasets(check):
 
 @parametrize_with_checks(plugins("schedule"))
 def test_schedules(check):
+    check()
+
+
+@parametrize_with_checks(plugins("guidance"))
+def test_guidances(check):
+    check()
+
+
+@parametrize_with_checks(plugins("solver"))
+def test_solvers(check):
     check()
 
 

@@ -35,6 +35,7 @@ SPEC = {
         "exact": {"type": "exact_lgm"},
         "dps": {"type": "dps", "steps": 20, "schedule": "logistic"},
         "gauss_newton": {"type": "gauss_newton_dps", "steps": 20},
+        "widened": {"type": "guided", "guidance": "widened", "solver": "kutta", "steps": 20},
         "langevin": {"type": "smoothed_langevin", "steps": 20, "size": 0.001},
     },
     "samples": 64,
@@ -82,6 +83,8 @@ def test_every_block_is_run_here():
         "operator:absorption",
         "prior:smoothed",
         "sampler:smoothed_langevin",
+        "guidance:widened",
+        "solver:kutta",
         "schedule:logistic",
         "network:gated",
         "metric:mean_shift",
@@ -92,6 +95,11 @@ def test_the_plugins_pass_the_public_checks(page, name):
     outcomes = check_plugin(*name.split(":"))
     assert len(outcomes) >= 3
     assert [str(o) for o in outcomes if not o.ok] == []
+
+
+@pytest.mark.parametrize("name", ["Widened", "Kutta", "Logistic", "Gated"])
+def test_parts_are_short_and_need_no_edit_elsewhere(page, name):
+    assert len(inspect.getsource(getattr(page, name)).splitlines()) < 60
 
 
 def test_the_plugins_run_in_a_spec(page, tmp_path):
