@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from mempost.core.arrays import FrozenArray
 from mempost.core.closure import closure
+from mempost.core.errors import PluginError
 from mempost.core.notebook import is_fileless, used_by
 from mempost.core.plugin import Plugin, Recipe
 from mempost.core.registry import REGISTRIES

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 import scipy.stats
 import torch
@@ -116,11 +114,12 @@ def test_the_log_determinant_is_missed(log_determinant: bool) -> None:
         assert columns["sbc_p"] < 1e-4
 
 
-@dataclass(frozen=True, eq=False)
 class RowByRow(InverseProblem):
     """Every row of a batch of states has data of its own."""
 
-    rows: torch.Tensor
+    def __init__(self, prior, operator, noise, rows: torch.Tensor) -> None:
+        super().__init__(prior, operator, noise, rows[0])
+        self.rows = rows
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
         return self.rows - self.forward(x)
@@ -132,7 +131,7 @@ def test_unit_gradient_is_no_posterior() -> None:
     operator, noise = Linear(matrix=torch.tensor([[1.0, 0.5]]).double()), GaussianNoise(0.6)
     truths = prior.sample(TRUTHS, Streams(0, "truth"))
     y = noise.perturb(operator(truths), Streams(0, "noise").at())
-    problem = RowByRow(prior, operator, noise, y[0], y.repeat_interleave(32, dim=0))
+    problem = RowByRow(prior, operator, noise, y.repeat_interleave(32, dim=0))
     sampler = DPS(
         rule="unit_gradient",
         schedule={"type": "vp_discrete"},

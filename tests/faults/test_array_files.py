@@ -201,7 +201,7 @@ def test_measured_data_and_matrices_come_from_files(tmp_path):
     spec = write(tmp_path, in_files)
     study = mempost.run(spec, out=tmp_path / "out")
     assert study.rows[0]["mean_0"] == typed.rows[0]["mean_0"]
-    provenance = study.workshop.records.provenance(study.plan.runs[0])
+    provenance = study.worker.records.provenance(study.plan.runs[0])
     assert {Path(p).name for p in provenance["files"]} == {"matrix.npy", "y.csv"}
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

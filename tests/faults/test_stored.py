@@ -107,7 +107,7 @@ def test_exchanged_parts_of_runs_are_not_shown(part, folder_of, tmp_path):
 
 def test_exchanged_priors_are_trained_again(folder_of, tmp_path):
     right = folder_of(LEARNED, tmp_path / "out")
-    exchange(tmp_path / "out" / "priors")
+    exchange(tmp_path / "out" / "kept")
     shutil.rmtree(tmp_path / "out" / "runs")
     with pytest.warns(UserWarning, match="belongs elsewhere"):
         assert mempost.run(LEARNED, out=tmp_path / "out").rows == right

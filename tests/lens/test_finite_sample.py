@@ -42,7 +42,7 @@ def test_it_is_the_gradient_of_the_exact_log_density():
     for a, s in ((0.9, 0.3), (0.5, 0.8), (1.0, 2.0)):
         log_p = (q.log() - (z[:, None] - a * atoms).square().sum(-1) / (2 * s**2)).logsumexp(-1)
         score = torch.autograd.grad(log_p.sum(), z)[0]
-        mean = FiniteSample().guided_denoise(problem, z.detach(), NoiseLevel(a, s))
+        mean = FiniteSample().denoiser(problem)(z.detach(), NoiseLevel(a, s))
         torch.testing.assert_close((a * mean - z) / s**2, score, rtol=1e-9, atol=1e-9)
 
 
@@ -52,8 +52,8 @@ def test_the_bandwidth_does_not_count_and_other_priors_are_drawn_from():
     smooth = InverseProblem(wide, problem.operator, problem.noise, problem.y)
     z = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
     level = NoiseLevel(0.8, 0.6)
-    expected = FiniteSample().guided_denoise(problem, z, level)
-    torch.testing.assert_close(FiniteSample().guided_denoise(smooth, z, level), expected)
+    expected = FiniteSample().denoiser(problem)(z, level)
+    torch.testing.assert_close(FiniteSample().denoiser(smooth)(z, level), expected)
 
     with pytest.raises(PluginError, match="atoms: N"):
         FiniteSample().check(gaussian())
@@ -132,7 +132,7 @@ def test_the_error_against_a_continuous_prior_falls_as_the_root_of_the_atoms():
         square = 0.0
         for seed in range(16):
             sampler = FiniteSample(atoms=atoms, seed=seed)
-            mean = sampler.guided_denoise(problem, z[:, None], NoiseLevel(a, s))[:, 0]
+            mean = sampler.denoiser(problem)(z[:, None], NoiseLevel(a, s))[:, 0]
             square += float(((a * mean - z) / s**2 - exact).square().mean()) / 16
         errors.append(math.sqrt(square))
     x = torch.tensor(sizes, dtype=torch.float64).log()
@@ -153,7 +153,7 @@ def test_the_cost_of_a_step_is_linear_in_atoms():
         sampler, z = FiniteSample(), x[:32]
         sampler.conditioned(problem)
         with FlopCounterMode(display=False) as counter:
-            sampler.guided_denoise(problem, z, NoiseLevel(0.8, 0.6))
+            sampler.denoiser(problem)(z, NoiseLevel(0.8, 0.6))
         return counter.get_total_flops()
 
     assert flops(2048) == 2 * flops(1024)

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mempost.core.plugin import Recipe
 from mempost.core.variants import ONE_OF
-from mempost.experiments.setting import HeldOut, Truth
+from mempost.experiments.question import HeldOut, Truth
 from mempost.plugins.operators.mask_patterns import Half, Pattern
 
 

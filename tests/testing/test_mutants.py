@@ -618,16 +618,16 @@ class PositionMatters(DPSLike):
 
 
 class GlobalStart(DPSLike):
-    def init(self, problem, stream, first=0):
+    def init(self, problem, stream):
         return {"z": torch.randn(TILE, problem.dimension, dtype=problem.prior.dtype)}
 
 
 class Reseeds(DPSLike):
     """Seeds the global generator to be reproducible."""
 
-    def init(self, problem, stream, first=0):
+    def init(self, problem, stream):
         torch.manual_seed(0)
-        return super().init(problem, stream, first)
+        return super().init(problem, stream)
 
 
 class OneCallTooMany(DPSLike):
