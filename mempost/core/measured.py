@@ -17,6 +17,7 @@ and a label.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -52,7 +53,8 @@ class Measured(Mapping[str, Array]):
         unlisted: variables that do not go to the table.
 
     Raises:
-        PluginError: a shape does not fit its axes, values are no real numbers, labels repeat.
+        PluginError: a shape does not fit its axes, values are no real numbers, labels repeat or
+            are not finite.
     """
 
     def __init__(
@@ -179,6 +181,8 @@ def _variable(
             raise PluginError(
                 f"measured {name!r} has {size} values along {axis!r}, which has {len(given)} labels"
             )
+        if any(isinstance(label, float) and not math.isfinite(label) for label in given):
+            raise PluginError(f"labels of the axis {axis!r} are not finite: {given}")
         if len(set(given)) < size:
             raise PluginError(f"labels of the axis {axis!r} repeat: {', '.join(map(str, given))}")
     return axes, array

@@ -11,14 +11,16 @@ None of this needs pytest; `mempost.testing.parametrize_with_checks` does.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from mempost.core.dataset import Dataset
 from mempost.core.errors import SpecError, nearest
+from mempost.core.figure import Figure
 from mempost.core.guidance import Guidance
+from mempost.core.metric import Metric
 from mempost.core.network import Network
 from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator, Shape
@@ -26,13 +28,16 @@ from mempost.core.plugin import Plugin
 from mempost.core.prior import Prior
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import KINDS, REGISTRIES
+from mempost.core.result import Result
 from mempost.core.sampler import PosteriorSampler
 from mempost.core.schedule import NoiseSchedule
 from mempost.core.solver import Solver
 from mempost.testing.check import Catalogue, Check, Outcome, Report, run_checks
 from mempost.testing.checks import (
     datasets,
+    figures,
     guidances,
+    metrics,
     networks,
     noises,
     operators,
@@ -194,6 +199,43 @@ def solver_checks(solver: Solver, *, expected_failed_checks: Expected = None) ->
     return solvers.CHECKS.checks(solvers.SolverCase(solver), expected_failed_checks)
 
 
+def metric_checks(
+    metric: Metric,
+    *,
+    results: Sequence[Result] | None = None,
+    expected_failed_checks: Expected = None,
+) -> Iterator[Check]:
+    """The checks of a metric.
+
+    Args:
+        metric: the metric.
+        results: what it measures; by default one sweep point of each of the example studies
+            (`mempost.testing.studies`) that have the samplers it needs.
+        expected_failed_checks: names of checks that are known to fail, and why.
+    """
+    return metrics.CHECKS.checks(metrics.MetricCase(metric, results), expected_failed_checks)
+
+
+def figure_checks(
+    figure: Figure,
+    *,
+    results: Sequence[Result] | None = None,
+    measure: Sequence[Metric] = (),
+    expected_failed_checks: Expected = None,
+) -> Iterator[Check]:
+    """The checks of a figure.
+
+    Args:
+        figure: the figure.
+        results: what it draws; by default the first of the example studies
+            (`mempost.testing.studies`) that it does not refuse.
+        measure: metrics whose measurements it draws, besides those of the example studies.
+        expected_failed_checks: names of checks that are known to fail, and why.
+    """
+    case = figures.FigureCase(figure, results, measure)
+    return figures.CHECKS.checks(case, expected_failed_checks)
+
+
 def check_prior(
     prior: Prior, *, data: Tensor | None = None, expected_failed_checks: Expected = None
 ) -> Report:
@@ -276,6 +318,31 @@ def check_guidance(
 def check_solver(solver: Solver, *, expected_failed_checks: Expected = None) -> Report:
     """Run `solver_checks`; raise `ConformanceError` with the report if one fails."""
     return run_checks(solver, solver_checks(solver, expected_failed_checks=expected_failed_checks))
+
+
+def check_metric(
+    metric: Metric,
+    *,
+    results: Sequence[Result] | None = None,
+    expected_failed_checks: Expected = None,
+) -> Report:
+    """Run `metric_checks`; raise `ConformanceError` with the report if one fails."""
+    checks = metric_checks(metric, results=results, expected_failed_checks=expected_failed_checks)
+    return run_checks(metric, checks)
+
+
+def check_figure(
+    figure: Figure,
+    *,
+    results: Sequence[Result] | None = None,
+    measure: Sequence[Metric] = (),
+    expected_failed_checks: Expected = None,
+) -> Report:
+    """Run `figure_checks`; raise `ConformanceError` with the report if one fails."""
+    checks = figure_checks(
+        figure, results=results, measure=measure, expected_failed_checks=expected_failed_checks
+    )
+    return run_checks(figure, checks)
 
 
 def checks_for(plugin: object, expected_failed_checks: Expected = None) -> Iterator[Check]:

@@ -198,17 +198,23 @@ def _shared(name: str) -> list[Result]:
 
 
 def example_results(name: str, metrics: Sequence[Metric] = ()) -> list[Result]:
-    """The results of one of `STUDIES`; draws and measurements are made once in a process."""
-    results = _shared(name)
-    return [_measured_besides(result, metrics) for result in results] if metrics else results
+    """The results of one of `STUDIES`, drawn once in a process; each call gives copies.
+
+    Args:
+        name: of the study.
+        metrics: what is measured besides the metrics of the study.
+    """
+    return [_copied(result, metrics) for result in _shared(name)]
 
 
-def _measured_besides(result: Result, metrics: Sequence[Metric]) -> Result:
-    more = copy.copy(result)
-    more.measured = dict(result.measured)
+def _copied(result: Result, metrics: Sequence[Metric]) -> Result:
+    """The same result with draws and measurements of its own."""
+    own = copy.copy(result)
+    own.samples = copy.deepcopy(result.samples)
+    own.measured = {name: array.copy(deep=True) for name, array in result.measured.items()}
     for metric in metrics:
-        more.measured |= metric.evaluate(subject_of(metric, result))
-    return more
+        own.measured |= metric.evaluate(subject_of(metric, result))
+    return own
 
 
 def subject_of(metric: Metric, result: Result) -> Result | PointResults | DataAndPrior:

@@ -50,7 +50,7 @@ class ClassifierTwoSampleTest(Metric):
 
     reference: str = "exact"
     draws: int = Field(1000, ge=20, description="draws of each kind at most, evenly thinned")
-    classifier: Literal["network", "quadratic"] = "network"
+    classifier: Literal["network", "quadratic"] = Field("network", examples=["quadratic"])
 
     def evaluate(self, result: Result) -> Measured:
         if result.samples.truths is not None:

@@ -43,7 +43,7 @@ class Coverage(Metric):
     levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (0.5, 0.9)
     every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")
     confidence: float = Field(0.95, gt=0, lt=1)
-    resamples: int = Field(1000, ge=10)
+    resamples: int = Field(1000, ge=10, examples=[20])
 
     def evaluate(self, result: Result) -> Measured:
         reached = interval_levels(result, self.every)

@@ -44,7 +44,9 @@ class DistanceToExact(Metric):
     draws: int = Field(1000, ge=2, description="draws compared at most, evenly thinned")
     coordinates: CoordinateSystem = "raw"
     confidence: float = Field(0.95, gt=0, lt=1)
-    resamples: int = Field(200, ge=10, description="for the interval, and splits for the null")
+    resamples: int = Field(
+        200, ge=10, examples=[20], description="for the interval, and splits for the null"
+    )
 
     @abstractmethod
     def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> Statistic | None:

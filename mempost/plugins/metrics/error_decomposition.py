@@ -81,7 +81,7 @@ class ErrorDecomposition(Metric):
     threshold: float = Field(0.7, gt=0, description="memorized if the ratio is below")
     directions: int = Field(64, ge=1, description="of the sliced distance")
     confidence: float = Field(0.95, gt=0, lt=1)
-    resamples: int = Field(1000, ge=10)
+    resamples: int = Field(1000, ge=10, examples=[20])
 
     def needs(self, samplers: Sequence[str]) -> tuple[str, ...]:
         """The exact posterior, and both samplers of every pair."""

@@ -28,6 +28,9 @@ from mempost.plugins.bibliography import VEHTARI_2024_PARETO, ZHANG_2009_EFFICIE
 from mempost.plugins.metrics.pareto import dependable_shape, pareto_shape
 from mempost.plugins.samplers.weights import effective_sample_size, log_mean
 
+DRAWS = "weighted_draws"
+"""Number of draws, for the verdict."""
+
 
 class ImportanceDiagnostics(Metric):
     """Effective sample size, largest weight, tail of the weights, and the log evidence.
@@ -65,8 +68,10 @@ def _of_weights(log_weights: Tensor) -> Measured:
         "proposal_kl": max(0.0, value - float(log_weights.double().mean())),
         "log_evidence": value,
         "log_evidence_se": error,
+        DRAWS: len(log_weights),
     }
-    return Measured({name: value for name, value in found.items() if not math.isnan(value)})
+    known = {name: value for name, value in found.items() if not math.isnan(value)}
+    return Measured(known, unlisted=[DRAWS])
 
 
 def _of_populations(stats: dict[str, Tensor]) -> Measured:
@@ -86,13 +91,13 @@ def _sentence(result: Result) -> str | None:
     """What the weights say of one run."""
     found = {
         name: float(result.measured[name])
-        for name in ("ess_share", "pareto_k", "proposal_kl")
+        for name in ("ess_share", "pareto_k", "proposal_kl", DRAWS)
         if name in result.measured
     }
     if "ess_share" not in found:
         return None
     where = ", ".join(f"{path.rpartition('.')[2]} = {v}" for path, v in result.point.items())
-    size = len(result.samples)
+    size = int(found[DRAWS])
     count, k = found["ess_share"] * size, found.get("pareto_k")
     shown = f"the draws of {result.key} are worth {found['ess_share']:.1%} of their number"
     limit = dependable_shape(size)

@@ -35,7 +35,7 @@ class Misfit(Metric):
     draws: int = Field(64, ge=1, description="draws evaluated at most, evenly thinned")
     particles: int = Field(4, ge=1, description="whose misfit along the way is kept")
     confidence: float = Field(0.95, gt=0, lt=1)
-    resamples: int = Field(1000, ge=10)
+    resamples: int = Field(1000, ge=10, examples=[20])
 
     def evaluate(self, result: Result) -> Measured:
         if result.samples.truths is not None:

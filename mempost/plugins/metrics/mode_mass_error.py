@@ -30,7 +30,7 @@ class ModeMassError(Metric):
 
     reference: str = "exact"
     confidence: float = Field(0.95, gt=0, lt=1)
-    resamples: int = Field(200, ge=10)
+    resamples: int = Field(200, ge=10, examples=[20])
 
     def evaluate(self, result: Result) -> Measured:
         reference, prior = result.sibling(self.reference), result.problem.prior

@@ -59,7 +59,7 @@ class NearestNeighbour(Metric):
     coordinates: CoordinateSystem = "raw"
     controls: int = Field(2000, ge=1, description="control queries at most, evenly thinned")
     confidence: float = Field(0.95, gt=0, lt=1)
-    resamples: int = Field(1000, ge=10)
+    resamples: int = Field(1000, ge=10, examples=[20])
 
     publications = (YOON_2023_DIFFUSION, GU_2025_MEMORIZATION, COHEN_1960_COEFFICIENT)
 

@@ -52,7 +52,7 @@ class TARP(Metric):
 
     every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")
     confidence: float = Field(0.95, gt=0, lt=1)
-    resamples: int = Field(1000, ge=10)
+    resamples: int = Field(1000, ge=10, examples=[20])
     significance: float = Field(
         1e-4, gt=0, lt=1, description="p below which the verdict calls draws miscalibrated"
     )

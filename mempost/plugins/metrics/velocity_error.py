@@ -30,7 +30,7 @@ class VelocityError(Metric):
     """
 
     confidence: float = Field(0.95, gt=0, lt=1)
-    resamples: int = Field(1000, ge=10)
+    resamples: int = Field(1000, ge=10, examples=[20])
 
     def evaluate(self, result: Result) -> Measured:
         models = WaveModels.of(result.problem)

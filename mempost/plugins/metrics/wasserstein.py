@@ -43,7 +43,9 @@ class Wasserstein(DistanceToExact):
 
     order: Literal[1, 2] = 1
     draws: int = Field(500, ge=2, description="draws compared at most; time grows as their cube")
-    resamples: int = Field(50, ge=10, description="for the interval, and splits for the null")
+    resamples: int = Field(
+        50, ge=10, examples=[20], description="for the interval, and splits for the null"
+    )
 
     def evaluate(self, result: Result) -> Measured:
         if result.samples.truths is not None:

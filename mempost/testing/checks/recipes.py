@@ -73,5 +73,5 @@ class PlainCase:
         return self.plugin.tags
 
 
-CHECKS: Catalogue[PlainCase] = Catalogue("metric or figure", PlainCase)
+CHECKS: Catalogue[PlainCase] = Catalogue("guidance or solver", PlainCase)
 add_recipe_checks(CHECKS)
