@@ -31,6 +31,10 @@ class CorruptFileError(MempostError):
     """A stored file does not hold what was written; it is named and not used."""
 
 
+class MempostWarning(UserWarning):
+    """Numbers are less accurate, or mean something else, than one would think."""
+
+
 class NonFiniteError(MempostError, FloatingPointError):
     """A NaN or infinity appeared.
 

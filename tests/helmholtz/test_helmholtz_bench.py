@@ -21,7 +21,8 @@ COLUMNS = {
 
 def test_reference_method_gives_the_data_and_the_inner_gradient():
     case = bench.Case("five_point", 0.01, "complex128", "superlu")
-    operator = case.operator().model_copy(update={"pml_max": ReferenceMethod.sigma_max})
+    layers = {"pml_width": ReferenceMethod.cells * 0.01, "pml_max": ReferenceMethod.sigma_max}
+    operator = case.operator().model_copy(update=layers)
     m = bench._models(1, operator.shape, torch.float64)
     expected = operator(m)
     _, gradient = operator.vjp(m, 0.1 * expected)

@@ -197,6 +197,40 @@ def test_one_factorisation_serves_a_gradient():
     assert counts["factorisations"] == 3
 
 
+def line(along, across, number, axis):
+    positions = np.full((number, 2), across)
+    positions[:, axis] = np.linspace(*along, number)
+    return positions
+
+
+SCATTERED = np.random.default_rng(5).uniform((0.02, 0.15), (0.43, 0.33), (300, 2))
+RECEIVERS = {
+    "line along x": (line((0.03, 0.42), 0.31, 40, 0), 17),
+    "line on nodes": (line((0.025, 0.425), 0.275, 9, 0), 9),
+    "two lines along z": (
+        np.concatenate([line((0.17, 0.33), x, 30, 1) for x in (0.11, 0.33)]),
+        2 * 12,
+    ),
+    "a few": (SCATTERED[:6], 6),
+    "more than nodes": (SCATTERED, 17 * 12),
+}
+
+
+@pytest.mark.parametrize("stencil", STENCILS)
+@pytest.mark.parametrize("name", RECEIVERS)
+def test_no_more_solves_than_independent_receivers(name, stencil):
+    receivers, independent = RECEIVERS[name]
+    operator = small(receivers=receivers, stencil=stencil, frequencies=(3.0,))
+    m, basis = models(operator, 1), normal((1, 63, 3), 7)
+    with counting() as counts:
+        data, found = operator.jacobian(m, basis)
+    assert counts["pde_solves"] <= 2 + independent
+    assert torch.allclose(data, operator(m), rtol=1e-10, atol=1e-13)
+    for k in range(3):
+        expected = operator.jvp(m, basis[..., k].reshape(m.shape))[1].flatten()
+        assert float((found[0, :, k] - expected).norm() / expected.norm()) < 1e-9
+
+
 def test_composition_with_coefficients_carries_the_jacobian():
     operator = small() @ KLCosine(shape=(9, 7), modes=(3, 2))
     z = normal((2, 6), 8)

@@ -25,7 +25,7 @@ class ReferenceMethod:
 
     def __init__(self, sources: np.ndarray, receivers: np.ndarray) -> None:
         """Positions (k, 2) as node indices."""
-        self.grid = Grid.build((self.n, self.n), self.spacing, self.cells * self.spacing, ())
+        self.grid = Grid.build((self.n, self.n), self.spacing, self.cells, ())
         layout = Layout(self.grid.padded_shape, CROSS)
         self.row, self.column, position = layout.entries()
         s_x, s_z = (

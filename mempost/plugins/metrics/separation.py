@@ -112,21 +112,27 @@ class Gaps:
     def bandwidth(self, gamma: float) -> float:
         """The bandwidth at which the median example loses half of its mass.
 
-        It is infinite where no bandwidth does that, and 0 where the noise does so already.
+        It is infinite where no bandwidth does that, and 0 where the noise does so already. Where F
+        does not answer to x at any example, there is no such scale: NaN.
         """
-        scale = self._likelihood_width(gamma)
+        largest = self.eigenvalues.amax(1)
+        if not (largest > 0).any():
+            return math.nan
+        scale = gamma / math.sqrt(float(largest[largest > 0].median()))
         return self._median_root(lambda h: self.competitors(h, torch.full_like(h, gamma)), scale)
 
     def noise(self, h: float) -> float:
-        """The noise level gamma at which the median example loses half of its mass."""
+        """The noise level gamma at which the median example loses half of its mass.
+
+        NaN where all examples have the same data.
+        """
         squares = self.outside + self.inside.sum(-1)
+        if not (squares > 0).any():
+            return math.nan
         scale = math.sqrt(float(squares[squares > 0].median()))
         return self._median_root(
             lambda gamma: self.competitors(torch.full_like(gamma, h), gamma), scale
         )
-
-    def _likelihood_width(self, gamma: float) -> float:
-        return gamma / math.sqrt(float(self.eigenvalues.amax(1).median()))
 
     def _median_root(self, competitors: Callable[[Tensor], Tensor], scale: float) -> float:
         """The median over n of the scale at which an increasing function reaches 1.

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mempost.core.errors import MempostError, NonFiniteError
+from mempost.core.errors import MempostError, MempostWarning, NonFiniteError
 from mempost.plugins.operators.helmholtz.discretisation import Discretisation
 
 POINTS_PER_WAVELENGTH = 4.0
@@ -18,13 +18,20 @@ POINTS_PER_WAVELENGTH = 4.0
 COARSE = 0.1
 """A larger expected relative error of the data gives a warning."""
 
+FASTEST = 15.0
+"""Velocities above, in km/s, are asked about."""
+
 
 class UnphysicalModelError(MempostError, ValueError):
     """A model that the wave equation, or the grid, cannot take."""
 
 
-class CoarseGridWarning(UserWarning):
+class CoarseGridWarning(MempostWarning):
     """The grid is coarse for the frequency."""
+
+
+class LayerWarning(MempostWarning):
+    """The absorbing layers send back waves of the models' velocity."""
 
 
 def check_models(
@@ -43,7 +50,9 @@ def check_models(
             shortest wavelength.
 
     Warns:
-        CoarseGridWarning: the expected error is above 10 per cent (once for each discretisation).
+        CoarseGridWarning: the expected error is above 10 per cent.
+        LayerWarning: waves of a typical velocity come back from the layers. Both are given once for
+            each discretisation.
     """
     flat = m.flatten(1)
     low, high = flat.amin(1), flat.amax(1)
@@ -65,24 +74,40 @@ def check_models(
             f"{discretisation.frequency:g} Hz; at least {POINTS_PER_WAVELENGTH:g} are needed, "
             f"so a spacing of at most {spacing:.3g} km"
         )
-    error = discretisation.expected_error(float(m.mean()) ** 0.5, distance)
+    slowness = float(m.mean()) ** 0.5
+    error = discretisation.expected_error(slowness, distance)
     if error > COARSE:
-        _warn(discretisation, round(error, 2))
+        _warn_once(CoarseGridWarning, discretisation, _coarse(discretisation, error))
+    fault = discretisation.layers.fault(1 / slowness, discretisation.frequency)
+    if fault:
+        _warn_once(LayerWarning, discretisation, _leaky(discretisation, fault, 1 / slowness))
+
+
+def _coarse(discretisation: Discretisation, error: float) -> str:
+    return (
+        f"a spacing of {discretisation.grid.spacing:g} km is coarse at "
+        f"{discretisation.frequency:g} Hz: expect a relative error of the data of about "
+        f"{error:.0%} ({discretisation.name})"
+    )
+
+
+def _leaky(discretisation: Discretisation, fault: str, velocity: float) -> str:
+    layers = discretisation.layers
+    return (
+        f"absorbing layers of {layers.cells * layers.spacing:g} km with {layers.sigma_max:.4g} 1/s "
+        f"{fault} for the models' {velocity:.3g} km/s at {discretisation.frequency:g} Hz, so that "
+        f"waves come back: leave out pml_width and pml_max, and set pml_velocity to {velocity:.2g}"
+        + (" (is squared slowness in s^2/km^2?)" if velocity > FASTEST else "")
+    )
 
 
 @lru_cache(maxsize=256)
-def _warned(discretisation: Discretisation) -> list[float]:
+def _given(category: str, discretisation: Discretisation) -> list[str]:
     return []
 
 
-def _warn(discretisation: Discretisation, error: float) -> None:
-    seen = _warned(discretisation)
-    if not seen:
-        seen.append(error)
-        grid = discretisation.grid
-        warnings.warn(
-            f"a spacing of {grid.spacing:g} km is coarse at {discretisation.frequency:g} Hz: "
-            f"expect a relative error of the data of about {error:.0%} ({discretisation.name})",
-            CoarseGridWarning,
-            stacklevel=2,
-        )
+def _warn_once(category: type[Warning], discretisation: Discretisation, message: str) -> None:
+    given = _given(category.__name__, discretisation)
+    if not given:
+        given.append(message)
+        warnings.warn(message, category, stacklevel=2)

@@ -19,9 +19,13 @@ from torch import Tensor
 
 from mempost.plugins.operators.helmholtz.bands import CROSS, Offset, shifted
 from mempost.plugins.operators.helmholtz.grid import Grid
+from mempost.plugins.operators.helmholtz.layers import Layers
 from mempost.plugins.operators.helmholtz.pml import node_positions, stretch
 from mempost.plugins.operators.helmholtz.stencils import STENCILS, Stencil, StencilName
 from mempost.plugins.operators.tables import table
+
+NEAR = 4.0
+"""k r of the distance below which the error of data falls no further."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,12 @@ class Discretisation:
     @property
     def stencil(self) -> Stencil:
         return STENCILS[self.name]
+
+    @property
+    def layers(self) -> Layers:
+        """Absorbing layers."""
+        cells = max(cells for axis in self.grid.axes for cells in axis.layer)
+        return Layers(cells, self.grid.spacing, self.sigma_max)
 
     @property
     def omega(self) -> float:
@@ -90,10 +100,13 @@ class Discretisation:
         return torch.ones_like(w) if e == 0 else 1 - e * self.grid.spacing**2 * w
 
     def expected_error(self, slowness: float, distance: float) -> float:
-        """Relative error of data after ``distance`` km, k distance c (k h)^p, along the axes."""
+        """Relative error of data after ``distance`` km, k distance c (k h)^p, along the axes.
+
+        Amplitudes are off, too, which shows where a wave has travelled less than `NEAR`.
+        """
         k = self.omega * slowness
         error = self.stencil.dispersion * (k * self.grid.spacing) ** self.stencil.order
-        return k * distance * error
+        return max(k * distance, NEAR) * error
 
     def points_per_wavelength(self, slowness: float) -> float:
         """Nodes in a wavelength."""

@@ -9,7 +9,6 @@ vanishes on the edge itself, half a cell outside the last node.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,11 +56,10 @@ class Grid:
         cls,
         shape: tuple[int, int],
         spacing: float,
-        layer_width: float,
+        cells: int,
         free_surface: tuple[Side, ...],
     ) -> Grid:
-        """A grid whose layers are at least ``layer_width`` km wide, except at free surfaces."""
-        cells = max(1, math.ceil(layer_width / spacing - 1e-9))
+        """A grid with layers of ``cells`` cells, except at free surfaces."""
 
         def axis(n: int, sides: tuple[Side, Side]) -> Axis:
             low, high = (side in free_surface for side in sides)

@@ -47,15 +47,11 @@ def _weights(points: Points) -> np.ndarray:
 
 
 @table
-def _orthonormal(points: Points) -> np.ndarray:
-    """Q (q, c) of the weights R = C Q, with orthonormal rows."""
-    return _reduced(points)[1]
-
-
-@table
-def _mixing(points: Points) -> np.ndarray:
-    """C (n, q) of the weights R = C Q."""
-    return _reduced(points)[0]
+def _reduction(points: Points, part: int) -> np.ndarray:
+    """C (n, q) or Q (q, c) of the weights R = C Q, by ``part``."""
+    reduced = _reduced(points)
+    assert reduced is not None
+    return reduced[part]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,16 +78,23 @@ class Reading:
         )
 
     @classmethod
-    def reduced(cls, points: Points, like: Tensor) -> tuple[Reading, Complex[Tensor, "n q"]]:
-        """Q and C of R = C Q, with as few rows in Q as R has rank.
+    def reduced(cls, points: Points, like: Tensor) -> tuple[Reading, Complex[Tensor, "n q"] | None]:
+        """Q and C of R = C Q, with fewer rows in Q than there are positions; R and None if not.
 
-        A line of positions finer than the grid reads no more than the line of nodes holds.
+        A line of positions finer than the grid reads no more than the line of nodes holds, and
+        positions all over the grid no more than its nodes.
         """
+        if _reduced(points) is None:
+            return cls.at(points, like), None
         dtype = like.dtype.to_complex()
         columns = _columns(points, dtype=torch.int64, device=like.device)
-        q = _orthonormal(points, dtype=dtype, device=like.device)
-        c = _mixing(points, dtype=dtype, device=like.device)
-        return cls(points.grid.padded_shape, columns, q), c
+        mixing, q = (_reduction(points, k, dtype=dtype, device=like.device) for k in (0, 1))
+        return cls(points.grid.padded_shape, columns, q), mixing
+
+    def parts(self, size: int) -> list[Reading]:
+        """The positions in groups of at most ``size``."""
+        groups = self.weights.split(size)
+        return [Reading(self.shape, self.columns, weights) for weights in groups]
 
     def read(
         self, u: Complex[Tensor, "... s N_x N_z"], factor: Tensor
@@ -116,7 +119,8 @@ def _interpolation(points: Points) -> tuple[np.ndarray, np.ndarray]:
 def _nodes_and_weights(points: Points) -> tuple[np.ndarray, np.ndarray]:
     grid, positions = points.grid, points.positions.numpy()
     (node_x, weight_x), (node_z, weight_z) = (
-        _one_axis(axis, positions[:, k] / grid.spacing - 0.5) for k, axis in enumerate(grid.axes)
+        _folded(axis, *lagrange(axis, positions[:, k] / grid.spacing - 0.5))
+        for k, axis in enumerate(grid.axes)
     )
     node = node_x[:, :, None] * grid.padded_shape[1] + node_z[:, None, :]
     weight = weight_x[:, :, None] * weight_z[:, None, :]
@@ -127,17 +131,60 @@ def _nodes_and_weights(points: Points) -> tuple[np.ndarray, np.ndarray]:
     return nodes, matrix
 
 
-def _reduced(points: Points) -> tuple[np.ndarray, np.ndarray]:
-    def make() -> tuple[np.ndarray, np.ndarray]:
-        u, s, vt = np.linalg.svd(_interpolation(points)[1], full_matrices=False)
-        rank = int((s > 1e-14 * s[0]).sum())
-        return u[:, :rank] * s[:rank], vt[:rank]
-
-    return remember(make, "reduced interpolation", points)
+def _reduced(points: Points) -> tuple[np.ndarray, np.ndarray] | None:
+    return remember(lambda: _mixing_and_rows(points), "reduced interpolation", points)
 
 
-def _one_axis(axis: Axis, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Padded node indices and weights (n, 8) for positions in cells from the first model node."""
+def _mixing_and_rows(points: Points) -> tuple[np.ndarray, np.ndarray] | None:
+    """C and Q, or None where every choice of Q known here has as many rows as there are positions.
+
+    Positions on a line along an axis have weights that are products of one along it and one across,
+    and the latter is common to them. So a row of Q for each node along the line is enough.
+    """
+    nodes, weights = _interpolation(points)
+    along = np.unravel_index(nodes, points.grid.padded_shape)
+    lines = [_lines(points, weights, along[axis], axis) for axis in (0, 1)]
+    best = min(lines, key=lambda blocks: sum(len(rows) for _, _, rows in blocks))
+    q = np.concatenate([rows for _, _, rows in best])
+    if len(q) < min(weights.shape):
+        c = np.zeros((len(weights), len(q)))
+        first = 0
+        for members, mixing, rows in best:
+            c[members, first : first + len(rows)] = mixing
+            first += len(rows)
+        return c, q
+    return (weights, np.eye(len(nodes))) if len(nodes) < len(weights) else None
+
+
+def _lines(
+    points: Points, weights: np.ndarray, along: np.ndarray, axis: int
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """For each line along an axis its positions, C and Q."""
+    across = np.round(points.positions.numpy()[:, 1 - axis] / points.grid.spacing, 9)
+    order = np.argsort(across, kind="stable")
+    lines = []
+    for members in np.split(order, np.flatnonzero(np.diff(across[order])) + 1):
+        own = weights[members]
+        nodes = np.unique(along[(own != 0).any(0)]) if len(members) > 1 else along
+        if len(nodes) < len(members):
+            parts = [own * (along == node) for node in nodes]
+            norms = [np.linalg.norm(part, axis=1) for part in parts]
+            rows = np.stack([w[n.argmax()] / n.max() for w, n in zip(parts, norms, strict=True)])
+            lines.append((members, own @ rows.T, rows))
+        else:
+            lines.append((members, np.eye(len(members)), own))
+    return lines
+
+
+def lagrange(axis: Axis, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First node (n,) and weights (n, k) of consecutive nodes that positions are interpolated from.
+
+    Nodes are counted with the layers; beyond a free surface there are some that do not exist.
+
+    Args:
+        axis: model nodes and layers.
+        position: in cells from the first model node, (n,).
+    """
     count = min(NODES, axis.padded)
     x = position + axis.layer[0]
     nearest = np.round(x)
@@ -146,10 +193,15 @@ def _one_axis(axis: Axis, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     low = -count // 2 if axis.free[0] else 0
     high = axis.padded + (count // 2 if axis.free[1] else 0)
     first = np.clip(first, low, high - count)
-    node = first[:, None] + np.arange(count)
-    distance = x[:, None] - node
     k = np.arange(count)
+    distance = x[:, None] - first[:, None] - k
     weight = np.stack([np.prod(distance[:, k != j], 1) / np.prod(j - k[k != j]) for j in k], axis=1)
+    return first, weight
+
+
+def _folded(axis: Axis, first: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes (n, k) that exist, and weights: beyond a free surface the field is odd."""
+    node = first[:, None] + np.arange(weight.shape[1])
     mirrored = (node < 0) | (node >= axis.padded)
     node = np.where(node < 0, -1 - node, node)
     node = np.where(node >= axis.padded, 2 * axis.padded - 1 - node, node)

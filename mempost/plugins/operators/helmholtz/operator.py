@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Self
 
-import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from pydantic import Field, model_validator
@@ -28,12 +27,19 @@ from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.publication import Publication
 from mempost.core.streams import Stream
 from mempost.plugins.bibliography import PLESSIX_2006_REVIEW, VIRIEUX_2009_OVERVIEW
-from mempost.plugins.operators.helmholtz.acquisition import Positions, line, rms_distance
+from mempost.plugins.operators.helmholtz.acquisition import (
+    Positions,
+    check_positions,
+    line,
+    rms_distance,
+)
 from mempost.plugins.operators.helmholtz.backends import Backend
 from mempost.plugins.operators.helmholtz.backends.superlu import SuperLU
 from mempost.plugins.operators.helmholtz.discretisation import Discretisation
 from mempost.plugins.operators.helmholtz.grid import Grid, Side
 from mempost.plugins.operators.helmholtz.interpolation import Points, Reading
+from mempost.plugins.operators.helmholtz.layers import Layers
+from mempost.plugins.operators.helmholtz.near_field import Pairs, near_field
 from mempost.plugins.operators.helmholtz.reciprocity import jacobian_products
 from mempost.plugins.operators.helmholtz.solve import Factorisation, Solve
 from mempost.plugins.operators.helmholtz.stencils import StencilName
@@ -47,7 +53,8 @@ class Helmholtz(ForwardOperator):
     Models have shape (n_x, n_z) and data (frequency, source, receiver). Positions are (x, z) in
     km from the upper left corner of the model, z downwards, anywhere inside; nodes are at the
     centres of cells. float32 models give complex64 data, float64 models complex128. The defaults
-    are a square of 2 km with 15 sources near its top and 196 receivers near its bottom.
+    are a square of 2 km with 15 sources near its top and 196 receivers near its bottom. Absorbing
+    layers are chosen for the spacing and the lowest frequency (see `layers`).
     """
 
     tags = frozenset({"complex"})
@@ -70,34 +77,37 @@ class Helmholtz(ForwardOperator):
     stencil: StencilName = Field(
         "compact", description="compact (fourth order) or five_point (second order)"
     )
-    pml_width: float = Field(0.3, gt=0, description="width of the absorbing layers in km")
-    pml_max: float = Field(250.0, gt=0, description="damping at their rim in 1/s")
+    pml_velocity: float = Field(
+        4.0, gt=0, description="velocity for which the absorbing layers are made, km/s"
+    )
+    pml_width: float | None = Field(
+        None, gt=0, description="their width in km instead of the one chosen"
+    )
+    pml_max: float | None = Field(
+        None, gt=0, description="damping at their rim in 1/s instead of the one chosen"
+    )
     free_surface: tuple[Side, ...] = Field(
         (), max_length=3, description="sides with vanishing pressure instead of a layer"
     )
     backend: Backend = Field(SuperLU(), description="superlu, pardiso or batched")
 
     @model_validator(mode="after")
-    def _positions_inside(self) -> Self:
-        extent = np.array(self.grid.extent)
-        for name in ("sources", "receivers"):
-            positions = getattr(self, name).numpy()
-            if positions.shape[1] != 2:
-                raise ValueError(f"{name} should be pairs (x, z), found shape {positions.shape}")
-            outside = ((positions < 0) | (positions > extent)).any(1)
-            if outside.any():
-                k = int(outside.argmax())
-                x, z = positions[k]
-                raise ValueError(
-                    f"{name}[{k}] at ({x:g}, {z:g}) km lies outside the model, which covers "
-                    f"[0, {extent[0]:g}] x [0, {extent[1]:g}] km"
-                )
+    def _positions(self) -> Self:
+        check_positions(self.grid, sources=self.sources, receivers=self.receivers)
         return self
+
+    @property
+    def layers(self) -> Layers:
+        """Absorbing layers."""
+        frequency = min(self.frequencies)
+        return Layers.choose(
+            self.spacing, frequency, self.pml_velocity, self.pml_width, self.pml_max
+        )
 
     @property
     def grid(self) -> Grid:
         """Nodes and layers."""
-        return Grid.build(self.shape, self.spacing, self.pml_width, self.free_surface)
+        return Grid.build(self.shape, self.spacing, self.layers.cells, self.free_surface)
 
     @property
     def domain_shape(self) -> Shape:
@@ -112,7 +122,8 @@ class Helmholtz(ForwardOperator):
 
     def factorisation(self, frequency: float) -> Factorisation:
         """A solver at one frequency, which keeps the factors of the models it met last."""
-        discretisation = Discretisation(self.grid, self.stencil, frequency, self.pml_max)
+        sigma_max = self.layers.sigma_max
+        discretisation = Discretisation(self.grid, self.stencil, frequency, sigma_max)
         distance = rms_distance(self.sources, self.receivers)
         return Factorisation(discretisation, self.backend, distance)
 
@@ -121,8 +132,8 @@ class Helmholtz(ForwardOperator):
     ) -> Complex[Tensor, "batch s N_x N_z"]:
         """Pressure on the grid with its layers, for each source.
 
-        With the compact stencil this is E A^-1 E R_s^T, of which data are the values at the
-        receivers; within a wavelength of a source it has second order only.
+        This is E A^-1 E R_s^T, of which data are the values at the receivers. Within a few cells
+        of a source it has the grid's error, of which data are corrected (see `near_field`).
         """
         u, reading = self._solve(m, frequency)
         return reading.unsqueeze(1) * u
@@ -130,7 +141,11 @@ class Helmholtz(ForwardOperator):
     def forward(self, x: Float[Tensor, "batch n_x n_z"]) -> Complex[Tensor, "batch f s r"]:
         receivers = Reading.at(Points(self.grid, self.receivers), x)
         data = [receivers.read(*self._solve(x, frequency)) for frequency in self.frequencies]
-        return torch.stack(data, 1)
+        return torch.stack(data, 1) + self._near_field(x)
+
+    def _near_field(self, like: Tensor) -> Float[Tensor, "s r"]:
+        pairs = Pairs(self.grid, self.stencil, self.sources, self.receivers)
+        return near_field(pairs, dtype=like.dtype, device=like.device)
 
     def _solve(self, m: Tensor, frequency: float) -> tuple[Tensor, Tensor]:
         """A^-1 E R_s^T / h^2 (batch, s, N_x, N_z) and the diagonal of E (batch, N_x, N_z)."""
@@ -162,4 +177,4 @@ class Helmholtz(ForwardOperator):
             data, rows = zip(*parts, strict=True)
             models.append((torch.stack(data), torch.cat(rows)))
         all_data, all_rows = zip(*models, strict=True)
-        return torch.stack(all_data), torch.stack(all_rows)
+        return torch.stack(all_data) + self._near_field(x), torch.stack(all_rows)

@@ -9,8 +9,9 @@ E = I - e h^2 W, the derivative with respect to w at node p is
 Times omega^2 s_x s_z, and folded from the absorbing layers to the edge of the model, this is the
 row of the Jacobian in squared slowness that belongs to the pair.
 
-The row is linear in r. With the receivers' weights R = C Q, Q of full rank q, it is enough to solve
-and to multiply for the q rows of Q: 196 receivers on a line of 50 nodes cost what 50 do.
+The row is linear in r. Where the receivers' weights are R = C Q with fewer rows in Q than in R, it
+is enough to solve and to multiply for those of Q: 196 receivers on a line of 50 nodes cost what 56
+do. Receivers are taken in groups, so that memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from torch import Tensor
 from mempost.plugins.operators.helmholtz.interpolation import Reading
 from mempost.plugins.operators.helmholtz.solve import Factorisation
 
+GROUP = 64
+"""Receivers whose fields are held at once."""
+
 
 def jacobian_products(
     factorisation: Factorisation,
     m: Float[Tensor, "n_x n_z"],
     sources: Reading,
-    receivers: tuple[Reading, Complex[Tensor, "r q"]],
+    receivers: tuple[Reading, Complex[Tensor, "r q"] | None],
     basis: Float[Tensor, "d k"] | None,
 ) -> tuple[Complex[Tensor, "s r"], Complex[Tensor, "s*r k"]]:
     """Data and J B at one model.
@@ -41,18 +45,27 @@ def jacobian_products(
     """
     d, area = factorisation.discretisation, factorisation.discretisation.grid.spacing**2
     w = d.density(m)
-    read, one = d.reading(w), torch.ones_like(w)
+    read, factor = d.reading(w), -0.5 * d.density_factor(m)
+    local = 2 * d.stencil.reading * area
+
+    def fields(points: Reading, scale: float) -> tuple[Tensor, Tensor]:
+        """A^-1 E f and M A^-1 E f + 2 e h^2 f for impulses f at points."""
+        impulses = scale * points.spread(torch.ones_like(w))
+        u = factorisation.solve(w[None], (read * impulses)[None])[0]
+        return u, d.mass(u) + local * impulses
+
     independent, mixing = receivers
-    impulses = torch.cat([sources.spread(one / area), independent.spread(one)])
-    fields = factorisation.solve(w[None], (read * impulses)[None])[0]
-    companions = d.mass(fields) + 2 * d.stencil.reading * area * impulses
-    factor, n_sources = -0.5 * d.density_factor(m), len(sources.weights)
-    v, mv = factor * fields[n_sources:], factor * companions[n_sources:]
-    rows = []
-    for u, mu in zip(fields[:n_sources], companions[:n_sources], strict=True):
-        kernel = d.grid.fold(v * mu + mv * u).flatten(1)
-        rows.append(mixing @ (kernel if basis is None else _times_real(kernel, basis)))
-    return independent.read(fields[:n_sources], read) @ mixing.mT, torch.cat(rows)
+    us, mus = fields(sources, 1 / area)
+    groups: list[list[Tensor]] = [[] for _ in us]
+    for part in independent.parts(GROUP):
+        v, mv = (factor * field for field in fields(part, 1.0))
+        for rows, u, mu in zip(groups, us, mus, strict=True):
+            kernel = d.grid.fold(v * mu + mv * u).flatten(1)
+            rows.append(kernel if basis is None else _times_real(kernel, basis))
+    data, found = independent.read(us, read), [torch.cat(rows) for rows in groups]
+    if mixing is not None:
+        data, found = data @ mixing.mT, [mixing @ rows for rows in found]
+    return data, torch.cat(found)
 
 
 def _times_real(a: Complex[Tensor, "q d"], b: Float[Tensor, "d k"]) -> Complex[Tensor, "q k"]:

@@ -10,8 +10,7 @@ The plain scheme (K + M W) u = M f has fourth order and is not symmetric. With
 one finds E A E^-1 = K + M W + O(h^4), since M W - A + K = [M, W]/2 is (h^2/24) [Laplacian, W] to
 that order. So u = E A^-1 E^-1 M f, and away from the source E^-1 M f may be replaced by E f: with
 Laplacian = A - W the two differ by O(h^4) and by terms that stay where f is. Data read as
-d = R E A^-1 E R_s^T have fourth order, therefore, and are exactly reciprocal. Sources and
-receivers should be a wavelength apart.
+d = R E A^-1 E R_s^T have fourth order, therefore, and are exactly reciprocal.
 
 References: Collatz 1960, "The numerical treatment of differential equations"; Singer & Turkel
 1998, "High-order finite difference methods for the Helmholtz equation".
