@@ -171,6 +171,20 @@ def test_predicted_scales_solve_their_condition() -> None:
     assert columns["separation_noise"] == pytest.approx(gamma, rel=0.02)
 
 
+def test_no_scale_separates_examples_that_make_the_same_data() -> None:
+    """Models that a bound clips to one: the map is constant and has no slope."""
+    means = random(4, 2, seed=0)
+    problem = InverseProblem(
+        EmpiricalGMM(bandwidth=0.1).fit(means),
+        Polynomial(coefficients=[1.0]),
+        GaussianNoise(0.1),
+        torch.ones(2, dtype=torch.float64),
+    )
+    columns = Collapse().evaluate(result_of(problem)).columns
+    assert columns["effective_number"] == pytest.approx(4)
+    assert not {"separation_bandwidth", "separation_noise"} & columns.keys()
+
+
 def test_collapse_is_measured_and_predicted() -> None:
     """Far below the predicted bandwidth one example has all mass, far above many share it."""
     x = 3 * random(20, 2, seed=4)

@@ -71,11 +71,18 @@ def test_layers_of_a_shallow_survey_are_smaller_than_its_model():
 
 
 @pytest.mark.parametrize(
-    ("nodes", "points", "velocity", "bound"),
-    [(30, 6.0, 2.0, 6e-3), (30, 10.0, 1.0, 1e-3), (30, 25.0, 2.0, 1e-4), (60, 15.0, 6.0, 5e-3)],
+    ("stencil", "nodes", "points", "velocity", "bound"),
+    [
+        ("compact", 30, 6.0, 2.0, 6e-3),
+        ("compact", 30, 10.0, 1.0, 1e-3),
+        ("compact", 30, 25.0, 2.0, 1e-4),
+        ("compact", 60, 15.0, 6.0, 5e-3),
+        ("five_point", 30, 10.0, 2.0, 5e-3),
+        ("five_point", 30, 25.0, 6.0, 6e-3),
+    ],
 )
-def test_what_comes_back_at_all_angles(nodes, points, velocity, bound):
-    row = bench._row(nodes, points, velocity)
+def test_what_comes_back_at_all_angles(stencil, nodes, points, velocity, bound):
+    row = bench._row(nodes, points, velocity, stencil)
     assert row["layers"] < bound
     assert row["data"] > 0.2 * row["layers"]
 

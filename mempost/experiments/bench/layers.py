@@ -20,6 +20,7 @@ from torch import Tensor
 
 from mempost.core.errors import MempostWarning
 from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.plugins.operators.helmholtz.stencils import STENCILS, StencilName
 
 SPACING = 0.02
 POINTS = (4.5, 6.0, 10.0, 15.0, 25.0, 50.0)
@@ -27,18 +28,24 @@ VELOCITIES = (0.5, 1.0, 2.0, 4.5, 6.0)
 
 
 def run(quick: bool) -> list[dict[str, Any]]:
-    """Rows by nodes, points per wavelength and velocity (km/s); ``quick`` leaves out 100 nodes."""
+    """Rows by stencil, nodes, points per wavelength and velocity (km/s).
+
+    ``quick`` leaves out 100 nodes.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MempostWarning)
         return [
-            _row(nodes, points, velocity)
+            _row(nodes, points, velocity, stencil)
+            for stencil in STENCILS
             for nodes in ((30,) if quick else (30, 100))
             for points in POINTS
             for velocity in VELOCITIES
         ]
 
 
-def _row(nodes: int, points: float, velocity: float) -> dict[str, Any]:
+def _row(
+    nodes: int, points: float, velocity: float, stencil: StencilName = "compact"
+) -> dict[str, Any]:
     frequency = velocity / (points * SPACING)
     near, far, middle = 2, nodes - 3, nodes // 2
     line = np.arange(nodes // 3, nodes - 2)
@@ -53,6 +60,7 @@ def _row(nodes: int, points: float, velocity: float) -> dict[str, Any]:
         shape=(nodes, nodes),
         spacing=SPACING,
         frequencies=(frequency,),
+        stencil=stencil,
         sources=(np.array([[middle, near], [near, near]]) + 0.5) * SPACING,
         receivers=(receivers + 0.5) * SPACING,
     )
@@ -67,6 +75,7 @@ def _row(nodes: int, points: float, velocity: float) -> dict[str, Any]:
     )
     green = torch.from_numpy(-0.25j * hankel1(0, 2 * math.pi * frequency / velocity * distance))
     return {
+        "stencil": stencil,
         "nodes": nodes,
         "points_per_wavelength": points,
         "velocity": velocity,

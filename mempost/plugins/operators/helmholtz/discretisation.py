@@ -52,7 +52,7 @@ class Discretisation:
     def layers(self) -> Layers:
         """Absorbing layers."""
         cells = max(cells for axis in self.grid.axes for cells in axis.layer)
-        return Layers(cells, self.grid.spacing, self.sigma_max)
+        return Layers(cells, self.grid.spacing, self.sigma_max, self.stencil.order)
 
     @property
     def omega(self) -> float:

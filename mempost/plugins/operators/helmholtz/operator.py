@@ -42,7 +42,7 @@ from mempost.plugins.operators.helmholtz.layers import Layers
 from mempost.plugins.operators.helmholtz.near_field import Pairs, near_field
 from mempost.plugins.operators.helmholtz.reciprocity import jacobian_products
 from mempost.plugins.operators.helmholtz.solve import Factorisation, Solve
-from mempost.plugins.operators.helmholtz.stencils import StencilName
+from mempost.plugins.operators.helmholtz.stencils import STENCILS, StencilName
 
 Frequency = Annotated[float, Field(gt=0)]
 
@@ -99,9 +99,13 @@ class Helmholtz(ForwardOperator):
     @property
     def layers(self) -> Layers:
         """Absorbing layers."""
-        frequency = min(self.frequencies)
         return Layers.choose(
-            self.spacing, frequency, self.pml_velocity, self.pml_width, self.pml_max
+            self.spacing,
+            min(self.frequencies),
+            self.pml_velocity,
+            self.pml_width,
+            self.pml_max,
+            STENCILS[self.stencil].order,
         )
 
     @property
