@@ -18,7 +18,7 @@ ROOT = Path(mempost.__file__).parent
 
 REFUSALS = {
     ("core/fields.py", "kind_definitions"),  # a broken package is left out; `list` says why
-    ("testing/checks/samplers.py", "nonlinear_refused"),  # a check that a refusal comes
+    ("testing/checks/sampler_case.py", "require_nonlinear_refused"),  # a check that a refusal comes
 }
 """Functions that wait for a refusal, and ask no capability by it."""
 

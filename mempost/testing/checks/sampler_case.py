@@ -18,7 +18,8 @@ from mempost.core.progress import Progress, silent
 from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler
 from mempost.core.streams import TILE, Streams
 from mempost.testing.check import Catalogue, CheckFailedError
-from mempost.testing.examples import FALLBACKS, PROBLEMS
+from mempost.testing.comparison import require
+from mempost.testing.examples import FALLBACKS, PROBLEMS, nonlinear_problem
 
 STREAMS = Streams(0, "sampling")
 """The streams of all runs that are compared."""
@@ -130,3 +131,12 @@ def accepted(check: Callable[[InverseProblem], None]) -> dict[str, InverseProble
         if found:
             return found
     raise CheckFailedError(f"It refuses every example problem ({reasons[0]}): give problem=.")
+
+
+def require_nonlinear_refused(check: Callable[[InverseProblem], None]) -> None:
+    """Fail unless a ``check`` refuses a nonlinear operator."""
+    try:
+        check(nonlinear_problem())
+    except PluginError:
+        return
+    require(False, "check(problem) raises no PluginError for F(x) = x + x^3 / 10.")
