@@ -17,7 +17,7 @@ from scipy.special import hankel1
 from mempost.core.counters import counting
 from mempost.core.streams import Streams
 from mempost.plugins.datasets.gaussian_random_field import GaussianRandomField
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.plugins.operators.helmholtz import Helmholtz
 from mempost.plugins.operators.kl_cosine import KLCosine
 
 warnings.simplefilter("ignore", UserWarning)  # coarse grids are wanted here

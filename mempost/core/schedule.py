@@ -78,6 +78,15 @@ def as_time(t: Time) -> Tensor:
     return torch.as_tensor(t, dtype=torch.float64)
 
 
+def power_spaced(t: Time, low: float, high: float, rho: float = 7.0) -> Tensor:
+    """Levels from ``low`` at t = 0 to ``high`` at t = 1 whose power 1/rho is linear in t.
+
+    Karras, Aittala, Aila & Laine 2022, equation 5.
+    """
+    root_low, root_high = low ** (1 / rho), high ** (1 / rho)
+    return (root_low + as_time(t) * (root_high - root_low)) ** rho
+
+
 class ExplodingSchedule(NoiseSchedule):
     """a = 1, so that f = 0; s rises from sigma_min to sigma_max."""
 

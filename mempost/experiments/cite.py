@@ -5,7 +5,7 @@ from __future__ import annotations
 from mempost.core.identity import plugins_in
 from mempost.core.publication import Publication
 from mempost.experiments.plan import Plan
-from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION as MEMPOST
+from mempost.methods.bibliography import SIAHKOOHI_2026_MEMORIZATION as MEMPOST
 
 
 def publications_of(plan: Plan) -> list[Publication]:

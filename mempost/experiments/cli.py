@@ -174,7 +174,7 @@ def bench(
     """Time a part of mempost against the obvious alternative, both measured in this run."""
     import json
 
-    from mempost.experiments.bench import benchmark, show
+    from mempost.benchmarks import benchmark, show
 
     rows = benchmark(name)(quick)
     typer.echo(show(rows))

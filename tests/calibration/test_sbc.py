@@ -11,7 +11,7 @@ from mempost.core.errors import PluginError
 from mempost.core.noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
-from mempost.plugins.metrics.quantities import Quantities
+from mempost.methods.statistics.quantities import Quantities
 from mempost.plugins.metrics.sbc import SimulationBasedCalibration
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.operators.piecewise_linear import PiecewiseLinear

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from toy_posteriors import Fixed
 
 from mempost.core.streams import Streams
-from mempost.plugins.metrics.ranks import Draws, folded, randomised_ranks
-from mempost.plugins.metrics.simultaneous_bands import _probability_inside, simultaneous_band
-from mempost.plugins.metrics.uniformity import anderson_darling, tail
+from mempost.methods.statistics.ranks import Draws, folded, randomised_ranks
+from mempost.methods.statistics.simultaneous_bands import _probability_inside, simultaneous_band
+from mempost.methods.statistics.uniformity import anderson_darling, tail
 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=8))

@@ -16,9 +16,9 @@ from mempost.core.plugin import Recipe
 from mempost.core.problem import InverseProblem
 from mempost.core.start import Latents
 from mempost.core.streams import Streams
+from mempost.methods.posteriors import linear_model
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
-from mempost.plugins.samplers import linear_model
 from mempost.plugins.samplers.ddrm import DDRM
 from mempost.plugins.samplers.exact_lgm import ExactLGM
 from mempost.plugins.samplers.finite_sample import FiniteSample

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from mempost.benchmarks import score
 from mempost.core.noise import NoiseLevel
-from mempost.experiments.bench import score
-from mempost.plugins.priors.kernel_mixture import KernelMixture
+from mempost.methods.mixtures.kernel_mixture import KernelMixture
 
 
 def test_both_forms_agree() -> None:

@@ -245,7 +245,7 @@ def test_what_is_sampled_imports_nothing_by_a_computed_name_but_plugins():
 
 def test_the_bibliography_holds_nothing_that_acts():
     """It is left out of closures."""
-    from mempost.plugins import bibliography
+    from mempost.methods import bibliography
 
     _, *body = ast.parse(Path(bibliography.__file__).read_bytes()).body
     assigned = [node for node in body if not isinstance(node, ast.ImportFrom)]

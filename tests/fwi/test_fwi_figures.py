@@ -13,15 +13,15 @@ from metric_results import results_of as plain_results
 
 from mempost.core.errors import PluginError
 from mempost.core.measured import bounds
+from mempost.methods.statistics.per_draw import chi_squared
+from mempost.methods.statistics.traced_misfit import traced_misfit
 from mempost.plugins.figures.fwi_memorized import FWIMemorized
 from mempost.plugins.figures.fwi_panels import FWIPanels
 from mempost.plugins.figures.memorization_bars import MemorizationBars
 from mempost.plugins.figures.ratio_distributions import RatioDistributions
 from mempost.plugins.metrics.misfit import Misfit
 from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour
-from mempost.plugins.metrics.per_draw import chi_squared
 from mempost.plugins.metrics.pixel_calibration import PixelCalibration
-from mempost.plugins.metrics.traced_misfit import traced_misfit
 from mempost.plugins.metrics.velocity_error import VelocityError
 from mempost.plugins.samplers.reverse_diffusion import ReverseDiffusion
 from mempost.plugins.schedules.vp_discrete import DiscreteVariancePreserving

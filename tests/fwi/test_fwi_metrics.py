@@ -13,7 +13,7 @@ from metric_results import results_of as plain_results
 from mempost.core.coordinates import Coordinates
 from mempost.core.measured import Measured
 from mempost.core.sampler import Samples
-from mempost.plugins.metrics import calibration_curve
+from mempost.methods.statistics import calibration_curve
 from mempost.plugins.metrics.error_decomposition import ErrorDecomposition
 from mempost.plugins.metrics.misfit import Misfit
 from mempost.plugins.metrics.pixel_calibration import PixelCalibration

@@ -14,7 +14,7 @@ from mempost.core.operator import ForwardOperator, compose
 from mempost.core.prior import State
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.plugins.operators.helmholtz import Helmholtz
 from mempost.plugins.operators.kl_cosine import KLCosine
 from mempost.plugins.operators.standardise import Standardise
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM

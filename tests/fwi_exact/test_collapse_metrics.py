@@ -19,19 +19,19 @@ from mempost.core.problem import InverseProblem
 from mempost.core.result import Result
 from mempost.core.sampler import PosteriorSampler
 from mempost.core.streams import Streams
+from mempost.methods.mixtures.mixture_marginals import GaussianMixture1D
+from mempost.methods.posteriors.component_updates import linearisations_of
+from mempost.methods.posteriors.separation import Gaps
 from mempost.plugins.figures.collapse_curves import CollapseCurves
 from mempost.plugins.figures.marginals import Marginals
 from mempost.plugins.figures.mixture_means import MixtureMeans, weight_label
 from mempost.plugins.metrics.collapse import Collapse
 from mempost.plugins.metrics.linearisation import Linearisation
-from mempost.plugins.metrics.separation import Gaps
 from mempost.plugins.operators.identity import Identity
 from mempost.plugins.operators.polynomial import Polynomial
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
-from mempost.plugins.samplers.component_updates import linearisations_of
 from mempost.plugins.samplers.exact_lgm import ExactLGM
 from mempost.plugins.samplers.finite_sample_weights import FiniteSampleWeights
-from mempost.plugins.samplers.mixture_marginals import GaussianMixture1D
 
 
 def result_of(

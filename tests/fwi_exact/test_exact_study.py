@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import mempost
+from mempost.benchmarks import mixture as bench
 from mempost.core.memory import memory
-from mempost.experiments.bench import mixture as bench
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL: dict[str, Any] = {

@@ -15,10 +15,10 @@ from mempost.core.operator import compose
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
+from mempost.methods.posteriors import linearisation_store
 from mempost.plugins.operators.slowness import Slowness
 from mempost.plugins.operators.velocity import Velocity
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
-from mempost.plugins.samplers import linearisation_store
 from mempost.plugins.samplers.exact_lgm import ExactLGM
 from mempost.plugins.samplers.finite_sample_weights import FiniteSampleWeights
 

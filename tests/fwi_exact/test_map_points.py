@@ -13,9 +13,9 @@ from mempost.core.memory import memory
 from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator
 from mempost.core.problem import InverseProblem
+from mempost.methods.posteriors import map_points
 from mempost.plugins.operators.polynomial import Polynomial
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
-from mempost.plugins.samplers import map_points
 from mempost.plugins.samplers.exact_lgm import ExactLGM
 from mempost.plugins.samplers.quadrature import Quadrature
 

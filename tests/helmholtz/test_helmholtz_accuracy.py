@@ -7,7 +7,7 @@ from plain_form import plain_data
 from scipy.special import hankel1
 
 from mempost.core.arrays import FrozenArray
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.plugins.operators.helmholtz import Helmholtz
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 BOUND = {0.04: 0.021, 0.02: 0.0014, 0.01: 0.0001}

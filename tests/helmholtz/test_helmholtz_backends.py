@@ -10,15 +10,15 @@ from pydantic import ValidationError
 from mempost.core.counters import counting
 from mempost.core.errors import PluginError
 from mempost.core.registry import REGISTRIES
-from mempost.plugins.operators.helmholtz.backends import mkl
-from mempost.plugins.operators.helmholtz.backends import pardiso as pardiso_module
-from mempost.plugins.operators.helmholtz.backends.batched import Batched
-from mempost.plugins.operators.helmholtz.backends.pardiso import Pardiso, PardisoAnalysis
-from mempost.plugins.operators.helmholtz.backends.protocol import Layout
-from mempost.plugins.operators.helmholtz.backends.superlu import SuperLU
-from mempost.plugins.operators.helmholtz.backends.symmetric_inverse import symmetric_inverse
-from mempost.plugins.operators.helmholtz.bands import CROSS, SQUARE
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.methods.waves.backends import mkl
+from mempost.methods.waves.backends import pardiso as pardiso_module
+from mempost.methods.waves.backends.batched import Batched
+from mempost.methods.waves.backends.pardiso import Pardiso, PardisoAnalysis
+from mempost.methods.waves.backends.protocol import Layout
+from mempost.methods.waves.backends.superlu import SuperLU
+from mempost.methods.waves.backends.symmetric_inverse import symmetric_inverse
+from mempost.methods.waves.bands import CROSS, SQUARE
+from mempost.plugins.operators.helmholtz import Helmholtz
 
 needs_mkl = pytest.mark.skipif(mkl._path() is None, reason="MKL is not installed")
 BACKENDS = [SuperLU(), Batched(), pytest.param(Pardiso(), marks=needs_mkl)]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mempost.experiments.bench import helmholtz as bench
-from mempost.experiments.bench._helmholtz_reference import ReferenceMethod
+from mempost.benchmarks import helmholtz as bench
+from mempost.benchmarks._helmholtz_reference import ReferenceMethod
 
 COLUMNS = {
     "stencil",
@@ -46,7 +46,7 @@ def test_rows_are_complete(backend, batch):
 
 
 def test_a_missing_backend_leaves_its_rows_out(monkeypatch):
-    from mempost.plugins.operators.helmholtz.backends import mkl
+    from mempost.methods.waves.backends import mkl
 
     monkeypatch.setattr(mkl, "_path", lambda: None)
     mkl.library.cache_clear()

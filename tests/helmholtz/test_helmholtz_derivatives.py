@@ -9,7 +9,7 @@ import torch
 from mempost.core.autodiff import value_and_products
 from mempost.core.counters import counting
 from mempost.core.operator import ForwardOperator
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.plugins.operators.helmholtz import Helmholtz
 from mempost.plugins.operators.kl_cosine import KLCosine
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -10,8 +10,8 @@ import torch
 from pydantic import ValidationError
 
 from mempost.core.errors import NonFiniteError, ShapeError
-from mempost.plugins.operators.helmholtz.checks import CoarseGridWarning, UnphysicalModelError
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.methods.waves.checks import CoarseGridWarning, UnphysicalModelError
+from mempost.plugins.operators.helmholtz import Helmholtz
 from mempost.testing import check_operator
 
 

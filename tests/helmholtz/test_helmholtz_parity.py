@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.plugins.operators.helmholtz import Helmholtz
 from mempost.plugins.operators.kl_cosine import KLCosine
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.special import hankel1
 
+from mempost.benchmarks import layers as bench
 from mempost.core.errors import MempostWarning
-from mempost.experiments.bench import layers as bench
-from mempost.plugins.operators.helmholtz.checks import LayerWarning
-from mempost.plugins.operators.helmholtz.layers import Layers
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.methods.waves.checks import LayerWarning
+from mempost.methods.waves.layers import Layers
+from mempost.plugins.operators.helmholtz import Helmholtz
 
 
 def homogeneous(velocity, frequency, nodes, spacing, **changes):

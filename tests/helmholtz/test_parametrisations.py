@@ -10,8 +10,8 @@ from scipy.fft import dctn
 from mempost.core.errors import ShapeError
 from mempost.core.operator import ForwardOperator, compose
 from mempost.core.streams import Streams
-from mempost.plugins.operators.bounded import OutOfBoundsError
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.methods.waves.bounded import OutOfBoundsError
+from mempost.plugins.operators.helmholtz import Helmholtz
 from mempost.plugins.operators.kl_cosine import KLCosine
 from mempost.plugins.operators.slowness import Slowness
 from mempost.plugins.operators.squared_slowness import SquaredSlowness

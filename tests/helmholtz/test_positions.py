@@ -6,8 +6,8 @@ import torch
 from pydantic import ValidationError
 from scipy.special import hankel1
 
-from mempost.plugins.operators.helmholtz.near_field import REACH, Pairs, near_field
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.methods.waves.near_field import REACH, Pairs, near_field
+from mempost.plugins.operators.helmholtz import Helmholtz
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 N, H, V = 32, 0.04, 2.0

@@ -16,7 +16,7 @@ from mempost.plugins.figures.acquisition import Acquisition
 from mempost.plugins.figures.sensitivity import Sensitivity
 from mempost.plugins.figures.shot_data import ShotData
 from mempost.plugins.figures.wavefields import Wavefields
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.plugins.operators.helmholtz import Helmholtz
 from mempost.plugins.operators.identity import Identity
 from mempost.plugins.operators.kl_cosine import KLCosine
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mempost.core.prior import State
 from mempost.core.streams import Streams
+from mempost.methods.score_matching.fitted import FittedScore
 from mempost.plugins.priors.learned_score import LearnedScore
-from mempost.plugins.priors.score_matching.fitted import FittedScore
 
 TRAINING = Streams(3, "training")
 QUICK: dict[str, Any] = {

@@ -18,8 +18,8 @@ from mempost.core.keeping import keeping
 from mempost.core.prior import State
 from mempost.core.registry import REGISTRIES
 from mempost.core.streams import Streams
+from mempost.methods.score_matching.training import Training
 from mempost.plugins.priors.learned_score import LearnedScore
-from mempost.plugins.priors.score_matching.training import Training
 
 LEARNED = {"type": "learned_score", **QUICK}
 LEVEL = NoiseLevel(0.8, 0.6)

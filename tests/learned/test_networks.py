@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from mempost.core.errors import PluginError
 from mempost.core.fields import PluginField
 from mempost.core.network import CLOCK
-from mempost.plugins.networks.embedding import sinusoidal
+from mempost.methods.score_matching.embedding import sinusoidal
 from mempost.plugins.networks.residual_mlp import ResidualMLP
 from mempost.plugins.networks.unet_2d import UNet2D
 from mempost.plugins.priors.learned_score import LearnedScore

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from mempost.core.noise import NoiseLevel
 from mempost.core.streams import Streams
+from mempost.methods.score_matching.denoiser import Denoiser
+from mempost.methods.score_matching.parametrisation import coefficients, loss_weight
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
 from mempost.plugins.priors.gaussian import Gaussian
 from mempost.plugins.priors.learned_score import LearnedScore
-from mempost.plugins.priors.score_matching.denoiser import Denoiser
-from mempost.plugins.priors.score_matching.parametrisation import coefficients, loss_weight
 from mempost.testing import parametrize_with_checks, plugin_named
 
 FORMS = ["x0", "epsilon", "edm"]

@@ -17,8 +17,8 @@ from mempost.core.prior import State
 from mempost.core.registry import REGISTRIES
 from mempost.core.schedule import NoiseSchedule, as_time
 from mempost.core.streams import Streams
+from mempost.methods.score_matching.fitted import FORMAT, FittedScore
 from mempost.plugins.priors.learned_score import LearnedScore
-from mempost.plugins.priors.score_matching.fitted import FORMAT, FittedScore
 
 
 def test_through_safetensors_and_json(tmp_path):

@@ -15,14 +15,14 @@ from mempost.core.errors import NonFiniteError
 from mempost.core.fields import PluginField
 from mempost.core.keeping import keeping
 from mempost.core.streams import Streams
-from mempost.plugins.priors.learned_score import LearnedScore
-from mempost.plugins.priors.score_matching import training
-from mempost.plugins.priors.score_matching.denoiser import Denoiser, scales_of
-from mempost.plugins.priors.score_matching.levels import (
+from mempost.methods.score_matching import training
+from mempost.methods.score_matching.denoiser import Denoiser, scales_of
+from mempost.methods.score_matching.levels import (
     LogNormalLevels,
     TrainingLevels,
     UniformTimes,
 )
+from mempost.plugins.priors.learned_score import LearnedScore
 
 SCHEDULES: list[dict[str, Any]] = [
     {"type": "ve", "sigma_min": 0.01, "sigma_max": 40.0},

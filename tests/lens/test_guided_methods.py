@@ -14,6 +14,7 @@ from mempost.core.errors import PluginError
 from mempost.core.noise import GaussianNoise, NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
+from mempost.methods.posteriors.linear_model import linear_model
 from mempost.plugins.operators.identity import Identity
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
@@ -23,7 +24,6 @@ from mempost.plugins.samplers.daps import DAPS
 from mempost.plugins.samplers.ddrm import DDRM
 from mempost.plugins.samplers.diffpir import DiffPIR
 from mempost.plugins.samplers.dps import DPS
-from mempost.plugins.samplers.linear_model import linear_model
 from mempost.plugins.samplers.mmps import MMPS
 from mempost.plugins.samplers.pigdm import PiGDM
 from mempost.plugins.samplers.tmpd import TMPD

@@ -15,9 +15,9 @@ from mempost.core.result import Result
 from mempost.core.reverse import ReverseSampler
 from mempost.core.sampler import PosteriorSampler, Samples
 from mempost.core.streams import Streams
-from mempost.plugins.metrics.diffused import Diffused
+from mempost.methods.posteriors.diffused import Diffused
+from mempost.methods.statistics.particle_law import particle_laws
 from mempost.plugins.metrics.finite_sample_lens import FiniteSampleLens
-from mempost.plugins.metrics.particle_law import particle_laws
 from mempost.plugins.samplers.exact_lgm import ExactLGM
 from mempost.plugins.samplers.finite_sample_weights import FiniteSampleWeights
 from mempost.plugins.samplers.quadrature import Quadrature

@@ -9,7 +9,7 @@ from mempost.core.publication import Publication
 from mempost.core.registry import KINDS, REGISTRIES
 from mempost.experiments.cite import publications_of
 from mempost.experiments.plan import make_plan
-from mempost.plugins import bibliography
+from mempost.methods import bibliography
 
 PUBLICATIONS = {k: v for k, v in vars(bibliography).items() if isinstance(v, Publication)}
 

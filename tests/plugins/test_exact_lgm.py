@@ -20,16 +20,16 @@ from mempost.core.operator import ForwardOperator
 from mempost.core.prior import FittedPrior, State
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
+from mempost.methods.mixtures.full_mixture import FullMixture
+from mempost.methods.mixtures.kernel_mixture import KernelMixture
+from mempost.methods.posteriors import linearised_mixture
+from mempost.methods.posteriors.linearised_mixture import LinearisedMixture
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.operators.piecewise_linear import PiecewiseLinear
 from mempost.plugins.operators.quadratic_2d import Quadratic2D
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
-from mempost.plugins.priors.full_mixture import FullMixture
-from mempost.plugins.priors.kernel_mixture import KernelMixture
-from mempost.plugins.samplers import linearised_mixture
 from mempost.plugins.samplers.exact_lgm import ExactLGM
 from mempost.plugins.samplers.finite_sample_weights import FiniteSampleWeights
-from mempost.plugins.samplers.linearised_mixture import LinearisedMixture
 from mempost.plugins.samplers.quadrature import Quadrature
 
 

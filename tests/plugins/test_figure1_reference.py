@@ -14,15 +14,15 @@ from torch import Tensor
 
 from mempost.core.noise import GaussianNoise
 from mempost.core.problem import InverseProblem
+from mempost.methods.mixtures.kernel_mixture import KernelMixture
+from mempost.methods.posteriors.grid_posterior import GridPosterior
+from mempost.methods.posteriors.linearised_mixture import LinearisedMixture
 from mempost.plugins.metrics.total_variation import total_variation
 from mempost.plugins.operators.polynomial import Polynomial
 from mempost.plugins.operators.quadratic_2d import Quadratic2D
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
-from mempost.plugins.priors.kernel_mixture import KernelMixture
 from mempost.plugins.samplers.exact_lgm import ExactLGM
 from mempost.plugins.samplers.finite_sample_weights import FiniteSampleWeights
-from mempost.plugins.samplers.grid_posterior import GridPosterior
-from mempost.plugins.samplers.linearised_mixture import LinearisedMixture
 from mempost.plugins.samplers.quadrature import Quadrature
 
 GAMMA = 0.3

@@ -28,7 +28,7 @@ from mempost.core.registry import REGISTRIES
 from mempost.core.result import Result
 from mempost.core.sampler import Samples
 from mempost.core.streams import Streams
-from mempost.plugins.figures import densities, style
+from mempost.methods.drawing import densities, style
 from mempost.plugins.figures.densities_1d import Densities1D
 from mempost.plugins.figures.densities_2d import Densities2D
 from mempost.plugins.figures.effective_modes import EffectiveModesFigure

@@ -10,7 +10,7 @@ import torch
 from metric_results import problem_of, results_of
 
 from mempost.core.sampler import Samples
-from mempost.plugins.metrics import diagnostics
+from mempost.methods.statistics import diagnostics
 from mempost.plugins.metrics.mcmc import MCMCDiagnostics
 
 

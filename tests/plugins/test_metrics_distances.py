@@ -14,13 +14,13 @@ from metric_results import Normal, NormalMixture, problem_of, results_of
 from mempost.core.metric import Metric
 from mempost.core.sampler import Samples
 from mempost.core.streams import Streams
-from mempost.plugins.metrics import bootstrap, distances
+from mempost.methods.geometry.pairwise import nearest_distances, squared_distances
+from mempost.methods.statistics import bootstrap, distances
+from mempost.methods.statistics.thinning import thin
 from mempost.plugins.metrics.energy_distance import EnergyDistance
 from mempost.plugins.metrics.mmd import MaximumMeanDiscrepancy
 from mempost.plugins.metrics.mode_mass_error import ModeMassError
-from mempost.plugins.metrics.pairwise import nearest_distances, squared_distances
 from mempost.plugins.metrics.sliced_wasserstein import SlicedWasserstein
-from mempost.plugins.metrics.thinning import thin
 
 DISTANCES: list[Metric] = [SlicedWasserstein(), EnergyDistance(), MaximumMeanDiscrepancy()]
 numbers = st.integers(-20, 20).map(lambda k: k / 4)

@@ -16,10 +16,10 @@ from mempost.core.coordinates import Coordinates
 from mempost.core.errors import PluginError
 from mempost.core.prior import FittedPrior
 from mempost.core.streams import Streams
+from mempost.methods.geometry.masses import responsibilities
 from mempost.plugins.metrics.component_mass import ComponentMass
 from mempost.plugins.metrics.dominance_bandwidth import DominanceBandwidth
 from mempost.plugins.metrics.effective_modes import EffectiveModes
-from mempost.plugins.metrics.masses import responsibilities
 from mempost.plugins.metrics.moments import Moments
 from mempost.plugins.metrics.total_variation import TotalVariation, total_variation
 from mempost.plugins.metrics.truth_error import TruthError

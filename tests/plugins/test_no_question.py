@@ -8,7 +8,7 @@ from mempost.core.noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.result import Result
 from mempost.core.sampler import Samples
-from mempost.plugins.figures.densities import likelihood
+from mempost.methods.drawing.densities import likelihood
 from mempost.plugins.figures.nearest_images import data_image
 from mempost.plugins.metrics.collapse import Collapse
 from mempost.plugins.metrics.velocity_error import VelocityError

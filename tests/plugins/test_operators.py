@@ -17,11 +17,11 @@ from mempost.core.coordinates import Coordinates
 from mempost.core.errors import PluginError, ShapeError
 from mempost.core.fields import PluginField
 from mempost.core.operator import ForwardOperator
+from mempost.methods.geometry.mask_patterns import Box, Half, RandomPixels, Subsample
 from mempost.plugins.operators.blur import Blur
 from mempost.plugins.operators.identity import Identity
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.operators.mask import Mask
-from mempost.plugins.operators.mask_patterns import Box, Half, RandomPixels, Subsample
 from mempost.plugins.operators.piecewise_linear import PiecewiseLinear
 from mempost.plugins.operators.polynomial import Polynomial
 from mempost.plugins.operators.quadratic_2d import Quadratic2D

@@ -33,7 +33,7 @@ from mempost.core.prior import State
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import REGISTRIES
 from mempost.core.streams import TILE, Stream, Streams
-from mempost.plugins.metrics.masses import centres, responsibilities
+from mempost.methods.geometry.masses import centres, responsibilities
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.priors.gaussian import Gaussian
 from mempost.plugins.priors.learned_score import LearnedScore

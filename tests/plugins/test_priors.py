@@ -16,12 +16,12 @@ from mempost.core.errors import PluginError
 from mempost.core.noise import CLEAN, NoiseLevel
 from mempost.core.prior import FittedPrior
 from mempost.core.streams import Streams
-from mempost.plugins.priors import kernel_mixture
+from mempost.methods.mixtures import kernel_mixture
+from mempost.methods.mixtures.full_mixture import FullMixture
+from mempost.methods.mixtures.kernel_mixture import KernelMixture
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
-from mempost.plugins.priors.full_mixture import FullMixture
 from mempost.plugins.priors.gaussian import Gaussian
 from mempost.plugins.priors.gaussian_mixture import GaussianMixture
-from mempost.plugins.priors.kernel_mixture import KernelMixture
 
 D = 3
 LEVELS = [NoiseLevel(1.0, 0.5), NoiseLevel(0.6, 0.8), NoiseLevel(0.99, 0.05)]

@@ -18,15 +18,15 @@ from mempost.core.operator import ForwardOperator
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
+from mempost.methods.mixtures.kernel_mixture import KernelMixture
+from mempost.methods.posteriors.grid_posterior import GridPosterior
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.operators.polynomial import Polynomial
 from mempost.plugins.operators.quadratic_2d import Quadratic2D
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
 from mempost.plugins.priors.gaussian import Gaussian
 from mempost.plugins.priors.gaussian_mixture import GaussianMixture
-from mempost.plugins.priors.kernel_mixture import KernelMixture
 from mempost.plugins.samplers.finite_sample_weights import FiniteSampleWeights
-from mempost.plugins.samplers.grid_posterior import GridPosterior
 from mempost.plugins.samplers.quadrature import Quadrature
 
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from mempost.core.plugin import Recipe
 from mempost.core.variants import ONE_OF
 from mempost.experiments.question import HeldOut, Truth
-from mempost.plugins.operators.mask_patterns import Half, Pattern
+from mempost.methods.geometry.mask_patterns import Half, Pattern
 
 
 class Round(Recipe):

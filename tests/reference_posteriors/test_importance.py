@@ -15,14 +15,14 @@ from mempost.core.posterior import Posterior
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import ExactSampler
 from mempost.core.streams import TILE, Streams
+from mempost.methods.chains.weights import effective_sample_size
+from mempost.methods.posteriors.linearised_mixture import LinearisedMixture
 from mempost.plugins.operators.identity import Identity
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
 from mempost.plugins.samplers.exact_lgm import ExactLGM
 from mempost.plugins.samplers.importance import Importance
-from mempost.plugins.samplers.linearised_mixture import LinearisedMixture
 from mempost.plugins.samplers.mala import MALA
 from mempost.plugins.samplers.quadrature import Quadrature
-from mempost.plugins.samplers.weights import effective_sample_size
 
 
 @cache

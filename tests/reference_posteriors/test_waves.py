@@ -10,14 +10,14 @@ import torch
 from mempost.core.noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
-from mempost.plugins.operators.helmholtz.operator import Helmholtz
+from mempost.methods.chains.weights import effective_sample_size, log_mean
+from mempost.plugins.operators.helmholtz import Helmholtz
 from mempost.plugins.operators.kl_cosine import KLCosine
 from mempost.plugins.operators.squared_slowness import SquaredSlowness
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
 from mempost.plugins.samplers.exact_lgm import ExactLGM
 from mempost.plugins.samplers.importance import Importance
 from mempost.plugins.samplers.smc import SMC
-from mempost.plugins.samplers.weights import effective_sample_size, log_mean
 
 
 def wave_problem() -> InverseProblem:

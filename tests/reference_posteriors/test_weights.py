@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mempost.core.streams import Streams
-from mempost.plugins.metrics.pareto import (
+from mempost.methods.chains.tempering import next_exponent
+from mempost.methods.chains.weights import effective_sample_size, log_mean, systematic
+from mempost.methods.statistics.pareto import (
     dependable_shape,
     generalised_pareto_shape,
     pareto_shape,
 )
-from mempost.plugins.samplers.tempering import next_exponent
-from mempost.plugins.samplers.weights import effective_sample_size, log_mean, systematic
 
 LOG_WEIGHTS = st.lists(st.floats(-50, 50), min_size=2, max_size=40).map(
     lambda values: torch.tensor(values, dtype=torch.float64)

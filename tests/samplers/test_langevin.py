@@ -26,19 +26,19 @@ from mempost.core.noise import GaussianNoise, NoiseLevel
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
+from mempost.methods.chains.markov_chain import log_density_gradient
+from mempost.methods.chains.preconditioner import (
+    GaussNewton,
+    PriorCovariance,
+    prior_covariance,
+)
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.operators.polynomial import Polynomial
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
 from mempost.plugins.priors.gaussian import Gaussian
 from mempost.plugins.samplers.annealed_langevin import AnnealedLangevin
 from mempost.plugins.samplers.mala import MALA
-from mempost.plugins.samplers.markov_chain import log_density_gradient
 from mempost.plugins.samplers.pcn import PCN
-from mempost.plugins.samplers.preconditioner import (
-    GaussNewton,
-    PriorCovariance,
-    prior_covariance,
-)
 from mempost.plugins.samplers.ula import ULA
 from mempost.plugins.schedules.ve import VarianceExploding
 

@@ -13,9 +13,9 @@ from mempost.core.capabilities import Examples, HasDensity
 from mempost.core.operator import Composition, ForwardOperator
 from mempost.core.prior import Prior, State
 from mempost.core.sampler import ExactSampler, require_finite
+from mempost.methods.mixtures.mixture_marginals import GaussianMixture1D
+from mempost.methods.posteriors.discrete_posterior import DiscretePosterior
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
-from mempost.plugins.samplers.discrete_posterior import DiscretePosterior
-from mempost.plugins.samplers.mixture_marginals import GaussianMixture1D
 from mempost.testing import CheckFailedError, checks_for, examples
 from mempost.testing.reference import CubicOperator, DenseMixture, DensePosterior, solve
 

@@ -91,21 +91,21 @@ def has_density(prior):
         return False
     return True
 """,
-    "KernelMixture of mempost.plugins.priors.kernel_mixture": """
-from mempost.plugins.priors.kernel_mixture import KernelMixture
+    "KernelMixture of mempost.methods.mixtures.kernel_mixture": """
+from mempost.methods.mixtures.kernel_mixture import KernelMixture
 
 def f(prior):
     return isinstance(prior, (int, KernelMixture))
 """,
-    "class K of mempost.plugins.priors.kernel_mixture": """
+    "class K of mempost.methods.mixtures.kernel_mixture": """
 def f(prior):
-    from mempost.plugins.priors.kernel_mixture import KernelMixture as K
+    from mempost.methods.mixtures.kernel_mixture import KernelMixture as K
     match prior:
         case K():
             return True
 """,
-    "class FittedScore of mempost.plugins.priors.score_matching.fitted": """
-from mempost.plugins.priors.score_matching.fitted import FittedScore
+    "class FittedScore of mempost.methods.score_matching.fitted": """
+from mempost.methods.score_matching.fitted import FittedScore
 
 def f(prior):
     return type(prior) is FittedScore
@@ -126,7 +126,7 @@ def test_planted_questions_are_found(said: str) -> None:
         PLANTED["drops a PluginError"].replace(
             "PluginError):\n        return False", "PluginError) as error:\n        print(error)"
         ),
-        "from mempost.plugins.metrics.distances import Law\nisinstance(1, Law)",
+        "from mempost.methods.statistics.distances import Law\nisinstance(1, Law)",
         "from mempost.core.reverse import ReverseSampler\nisinstance(1, ReverseSampler)",
     ],
 )

@@ -16,7 +16,7 @@ from torch import Tensor
 from mempost.core.dataset import Data, Dataset
 from mempost.core.errors import PluginError, SpecError
 from mempost.core.streams import Streams
-from mempost.plugins.bibliography import ALPAYDIN_1998_DIGITS
+from mempost.methods.bibliography import ALPAYDIN_1998_DIGITS
 
 N_IMAGES = 1797
 N_RESERVED = 397

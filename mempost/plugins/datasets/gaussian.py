@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mempost.core.arrays import Matrix, Vector
 from mempost.core.streams import TILE, Stream
-from mempost.plugins.datasets.independent import IndependentDraws
+from mempost.methods.statistics.independent import IndependentDraws
 
 
 class GaussianData(IndependentDraws):

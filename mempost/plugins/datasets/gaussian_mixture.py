@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mempost.core.arrays import ArrayField, FrozenArray, Matrix, Vector
 from mempost.core.streams import TILE, Stream
+from mempost.methods.statistics.independent import IndependentDraws
 from mempost.plugins.datasets.gaussian import cholesky
-from mempost.plugins.datasets.independent import IndependentDraws
 
 
 class GaussianMixtureData(IndependentDraws):

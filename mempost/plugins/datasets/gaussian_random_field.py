@@ -33,8 +33,8 @@ from torch import Tensor
 from mempost.core.dataset import Data
 from mempost.core.publication import Publication
 from mempost.core.streams import TILE, Stream, Streams
-from mempost.plugins.bibliography import LI_2021_FOURIER
-from mempost.plugins.datasets.independent import IndependentDraws
+from mempost.methods.bibliography import LI_2021_FOURIER
+from mempost.methods.statistics.independent import IndependentDraws
 
 
 class GaussianRandomField(IndependentDraws):

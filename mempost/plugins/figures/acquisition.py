@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
-from mempost.plugins.figures import style, waves
+from mempost.methods.drawing import style, waves
 
 
 class Acquisition(Figure):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
-from mempost.plugins.figures import style
+from mempost.methods.drawing import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

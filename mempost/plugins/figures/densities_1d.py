@@ -11,7 +11,7 @@ from pydantic import Field
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
-from mempost.plugins.figures import densities, style
+from mempost.methods.drawing import densities, style
 
 
 class Densities1D(Figure):

@@ -17,7 +17,7 @@ from mempost.core.capabilities import HasPosteriorComponents, ask
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
-from mempost.plugins.figures import densities, style
+from mempost.methods.drawing import densities, style
 
 Box = tuple[tuple[float, float], tuple[float, float]]
 

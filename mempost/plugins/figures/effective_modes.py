@@ -11,7 +11,7 @@ import numpy as np
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
-from mempost.plugins.figures import style
+from mempost.methods.drawing import style
 
 METRIC, MARKER = "effective_modes", "dominance_bandwidth"
 

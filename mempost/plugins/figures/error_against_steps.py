@@ -12,7 +12,7 @@ from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.measured import Array, bounds
 from mempost.core.result import Result
-from mempost.plugins.figures import style
+from mempost.methods.drawing import style
 
 NOTHING = Array(np.nan)
 

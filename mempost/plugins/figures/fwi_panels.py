@@ -13,9 +13,9 @@ from torch import Tensor
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
-from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
-from mempost.plugins.figures import style, waves
-from mempost.plugins.wave_models import WaveModels
+from mempost.methods.bibliography import SIAHKOOHI_2026_MEMORIZATION
+from mempost.methods.drawing import style, waves
+from mempost.methods.waves.models import WaveModels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

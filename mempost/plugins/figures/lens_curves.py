@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
-from mempost.plugins.figures import lens_panels, style
+from mempost.methods.drawing import lens_panels, style
 
 CAPTIONS = {
     "lens_moments": "Spread and mean of x_t given y on the way from noise (t = 1) to the draws "

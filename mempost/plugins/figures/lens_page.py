@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
-from mempost.plugins.figures import lens_panels, style
+from mempost.methods.drawing import lens_panels, style
 from mempost.plugins.figures.lens_heatmaps import heat_map_row
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from mempost.core.capabilities import HasMarginals, Marginal, ask
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
-from mempost.plugins.figures import densities, style
+from mempost.methods.drawing import densities, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

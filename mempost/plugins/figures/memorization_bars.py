@@ -11,7 +11,7 @@ from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.measured import bounds
 from mempost.core.result import Result
-from mempost.plugins.figures import style
+from mempost.methods.drawing import style
 
 NAMES = {
     "nn_rate": "ratio rule",

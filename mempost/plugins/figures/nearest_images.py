@@ -14,7 +14,7 @@ from torch import Tensor
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
-from mempost.plugins.figures import style
+from mempost.methods.drawing import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

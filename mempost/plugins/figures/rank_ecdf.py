@@ -10,8 +10,8 @@ import numpy as np
 from mempost.core.figure import Figure, Picture
 from mempost.core.measured import Array
 from mempost.core.result import Result
-from mempost.plugins.bibliography import SAILYNOJA_2022_GRAPHICAL
-from mempost.plugins.figures import style
+from mempost.methods.bibliography import SAILYNOJA_2022_GRAPHICAL
+from mempost.methods.drawing import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.measured import bounds
 from mempost.core.result import Result
-from mempost.plugins.figures import densities, style
+from mempost.methods.drawing import densities, style
 
 SHORT = {
     "sliced_wasserstein": "$SW_1$",

@@ -8,7 +8,7 @@ import torch
 
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
-from mempost.plugins.figures import style, waves
+from mempost.methods.drawing import style, waves
 
 
 class ShotData(Figure):

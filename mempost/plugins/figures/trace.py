@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt
 from mempost.core.errors import PluginError
 from mempost.core.figure import Figure, Picture
 from mempost.core.result import Result
-from mempost.plugins.figures import style
+from mempost.methods.drawing import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

@@ -28,8 +28,8 @@ from mempost.core.memory import remember
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.core.streams import Streams
-from mempost.plugins.bibliography import BURNS_2026_LENS
-from mempost.plugins.priors.kernel_mixture import KernelMixture
+from mempost.methods.bibliography import BURNS_2026_LENS
+from mempost.methods.mixtures.kernel_mixture import KernelMixture
 
 
 class FiniteSampleGuidance(Guidance):

@@ -30,7 +30,7 @@ from mempost.core.conjugate_gradient import solve_update
 from mempost.core.denoised import Denoised
 from mempost.core.guidance import Guidance
 from mempost.core.problem import InverseProblem
-from mempost.plugins.bibliography import BOYS_2023_TMPD, ROZET_2024_MMPS, SONG_2023_PIGDM
+from mempost.methods.bibliography import BOYS_2023_TMPD, ROZET_2024_MMPS, SONG_2023_PIGDM
 
 
 class GaussNewtonGuidance(Guidance):

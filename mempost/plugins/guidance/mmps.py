@@ -24,8 +24,8 @@ from mempost.core.conjugate_gradient import solve_update
 from mempost.core.denoised import Denoised
 from mempost.core.guidance import Guidance
 from mempost.core.problem import InverseProblem
-from mempost.plugins.bibliography import ROZET_2024_MMPS
-from mempost.plugins.samplers.linear_model import require_linear
+from mempost.methods.bibliography import ROZET_2024_MMPS
+from mempost.methods.posteriors.linear_model import require_linear
 
 
 class MMPSGuidance(Guidance):

@@ -29,8 +29,8 @@ from torch import Tensor
 from mempost.core.denoised import Denoised
 from mempost.core.guidance import Guidance
 from mempost.core.problem import InverseProblem
-from mempost.plugins.bibliography import BURNS_2026_LENS, SONG_2023_PIGDM
-from mempost.plugins.samplers.linear_model import linear_model, require_linear
+from mempost.methods.bibliography import BURNS_2026_LENS, SONG_2023_PIGDM
+from mempost.methods.posteriors.linear_model import linear_model, require_linear
 
 
 class PiGDMGuidance(Guidance):

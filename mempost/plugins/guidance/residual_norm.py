@@ -19,7 +19,7 @@ from torch import Tensor
 from mempost.core.denoised import Denoised
 from mempost.core.guidance import Guidance
 from mempost.core.problem import InverseProblem
-from mempost.plugins.bibliography import BURNS_2026_LENS, CHUNG_2023_DPS
+from mempost.methods.bibliography import BURNS_2026_LENS, CHUNG_2023_DPS
 
 
 class ResidualNorm(Guidance):

@@ -22,8 +22,8 @@ from torch import Tensor
 from mempost.core.denoised import Denoised
 from mempost.core.guidance import Guidance
 from mempost.core.problem import InverseProblem
-from mempost.plugins.bibliography import BOYS_2023_TMPD
-from mempost.plugins.samplers.linear_model import linear_model, require_linear
+from mempost.methods.bibliography import BOYS_2023_TMPD
+from mempost.methods.posteriors.linear_model import linear_model, require_linear
 
 
 class TMPDGuidance(Guidance):

@@ -37,7 +37,7 @@ from mempost.core.guidance import Correction
 from mempost.core.noise import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.solver import Step
-from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
+from mempost.methods.bibliography import SIAHKOOHI_2026_MEMORIZATION
 
 
 class UnitGradient(Correction):

@@ -26,9 +26,9 @@ from mempost.core.errors import PluginError
 from mempost.core.measured import Measured, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.bibliography import LOPEZPAZ_2017_REVISITING
-from mempost.plugins.metrics import bootstrap
-from mempost.plugins.metrics.thinning import thin, thin_rows
+from mempost.methods.bibliography import LOPEZPAZ_2017_REVISITING
+from mempost.methods.statistics import bootstrap
+from mempost.methods.statistics.thinning import thin, thin_rows
 
 _Z_90, _Z_95 = 1.6449, 1.9600
 STREAM = 5

@@ -17,10 +17,10 @@ from mempost.core.capabilities import HasBandwidth, ask
 from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.metrics.masses import centres, component_masses
-from mempost.plugins.metrics.pairwise import nearest_distances
-from mempost.plugins.metrics.separation import Gaps
-from mempost.plugins.samplers.component_updates import linearisations_of
+from mempost.methods.geometry.masses import centres, component_masses
+from mempost.methods.geometry.pairwise import nearest_distances
+from mempost.methods.posteriors.component_updates import linearisations_of
+from mempost.methods.posteriors.separation import Gaps
 
 
 class Collapse(Metric):

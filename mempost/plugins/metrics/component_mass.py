@@ -7,7 +7,7 @@ from pydantic import Field
 from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.metrics.masses import component_masses
+from mempost.methods.geometry.masses import component_masses
 
 
 class ComponentMass(Metric):

@@ -23,9 +23,9 @@ from torch import Tensor
 from mempost.core.measured import BOUND, Measured, bounds
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.metrics import bootstrap, ranks
-from mempost.plugins.metrics.calibration_verdict import by_point
-from mempost.plugins.metrics.quantities import Quantities
+from mempost.methods.statistics import bootstrap, ranks
+from mempost.methods.statistics.calibration_verdict import by_point
+from mempost.methods.statistics.quantities import Quantities
 
 Level = Annotated[float, Field(gt=0, lt=1)]
 

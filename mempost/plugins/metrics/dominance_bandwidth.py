@@ -17,7 +17,7 @@ from typing import ClassVar
 from mempost.core.measured import Measured
 from mempost.core.metric import Metric, Subject
 from mempost.core.result import PointResults
-from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
+from mempost.methods.bibliography import SIAHKOOHI_2026_MEMORIZATION
 
 
 class DominanceBandwidth(Metric):

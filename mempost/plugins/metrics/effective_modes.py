@@ -13,8 +13,8 @@ import torch
 from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.bibliography import HILL_1973_DIVERSITY
-from mempost.plugins.metrics.masses import component_masses
+from mempost.methods.bibliography import HILL_1973_DIVERSITY
+from mempost.methods.geometry.masses import component_masses
 
 
 class EffectiveModes(Metric):

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import SZEKELY_2013_ENERGY
-from mempost.plugins.metrics import distances
-from mempost.plugins.metrics.distance_to_exact import DistanceToExact
+from mempost.methods.bibliography import SZEKELY_2013_ENERGY
+from mempost.methods.statistics import distances
+from mempost.methods.statistics.distance_to_exact import DistanceToExact
 
 
 class EnergyDistance(DistanceToExact):

@@ -33,12 +33,12 @@ from mempost.core.measured import BOUND, Array, Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.core.streams import Stream
-from mempost.plugins.metrics import bootstrap, distances
+from mempost.methods.geometry.pairwise import nearest_distances
+from mempost.methods.statistics import bootstrap, distances
+from mempost.methods.statistics.per_draw import chi_squared, velocity_rmse
+from mempost.methods.statistics.thinning import thin_rows
+from mempost.methods.waves.models import WaveModels
 from mempost.plugins.metrics.nearest_neighbour import NearestNeighbour
-from mempost.plugins.metrics.pairwise import nearest_distances
-from mempost.plugins.metrics.per_draw import chi_squared, velocity_rmse
-from mempost.plugins.metrics.thinning import thin_rows
-from mempost.plugins.wave_models import WaveModels
 
 Quantity = Literal["misfit", "memorized", "velocity_rmse"]
 

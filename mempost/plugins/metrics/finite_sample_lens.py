@@ -23,11 +23,11 @@ from mempost.core.capabilities import CanIntegrate, HasComponents, ask
 from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.bibliography import BURNS_2026_LENS
-from mempost.plugins.metrics.lens_verdict import Thresholds, sentence
-from mempost.plugins.metrics.masses import component_masses
-from mempost.plugins.metrics.pairwise import nearest_distances
-from mempost.plugins.metrics.particle_law import ParticleLaw, particle_laws
+from mempost.methods.bibliography import BURNS_2026_LENS
+from mempost.methods.geometry.masses import component_masses
+from mempost.methods.geometry.pairwise import nearest_distances
+from mempost.methods.statistics.lens_verdict import Thresholds, sentence
+from mempost.methods.statistics.particle_law import ParticleLaw, particle_laws
 
 GRID = 301
 """Points of the exact distribution function that is kept for pictures."""

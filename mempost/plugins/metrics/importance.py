@@ -1,6 +1,6 @@
 """How far weighted draws can be trusted: importance sampling and sequential Monte Carlo.
 
-Of S draws of a proposal with weights w_i, by `mempost.plugins.samplers.weights` and `pareto`,
+Of S draws of a proposal with weights w_i, by `mempost.methods.chains.weights` and `pareto`,
 
     ess_share        (sum w)^2 / (S sum w^2)
     largest_weight   max w / sum w
@@ -24,9 +24,9 @@ from mempost.core.capabilities import HasEvidence, ask
 from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.bibliography import VEHTARI_2024_PARETO, ZHANG_2009_EFFICIENT
-from mempost.plugins.metrics.pareto import dependable_shape, pareto_shape
-from mempost.plugins.samplers.weights import effective_sample_size, log_mean
+from mempost.methods.bibliography import VEHTARI_2024_PARETO, ZHANG_2009_EFFICIENT
+from mempost.methods.chains.weights import effective_sample_size, log_mean
+from mempost.methods.statistics.pareto import dependable_shape, pareto_shape
 
 DRAWS = "weighted_draws"
 """Number of draws, for the verdict."""

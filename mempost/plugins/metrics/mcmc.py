@@ -10,8 +10,8 @@ from pydantic import Field
 from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.bibliography import VEHTARI_2021_RANK
-from mempost.plugins.metrics import diagnostics
+from mempost.methods.bibliography import VEHTARI_2021_RANK
+from mempost.methods.statistics import diagnostics
 
 
 class MCMCDiagnostics(Metric):

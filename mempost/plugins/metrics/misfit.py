@@ -14,11 +14,11 @@ from pydantic import Field
 from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.metrics import bootstrap
-from mempost.plugins.metrics.moments import posterior_moments
-from mempost.plugins.metrics.per_draw import chi_squared
-from mempost.plugins.metrics.thinning import thin
-from mempost.plugins.metrics.traced_misfit import traced_misfit
+from mempost.methods.statistics import bootstrap
+from mempost.methods.statistics.moments import posterior_moments
+from mempost.methods.statistics.per_draw import chi_squared
+from mempost.methods.statistics.thinning import thin
+from mempost.methods.statistics.traced_misfit import traced_misfit
 
 
 class Misfit(Metric):

@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import GRETTON_2012_KERNEL
-from mempost.plugins.metrics import distances
-from mempost.plugins.metrics.distance_to_exact import DistanceToExact
+from mempost.methods.bibliography import GRETTON_2012_KERNEL
+from mempost.methods.statistics import distances
+from mempost.methods.statistics.distance_to_exact import DistanceToExact
 
 
 class MaximumMeanDiscrepancy(DistanceToExact):

@@ -16,8 +16,8 @@ from torch import Tensor
 from mempost.core.measured import Measured, Variable, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.metrics import bootstrap
-from mempost.plugins.metrics.masses import component_masses, responsibilities
+from mempost.methods.geometry.masses import component_masses, responsibilities
+from mempost.methods.statistics import bootstrap
 
 
 class ModeMassError(Metric):

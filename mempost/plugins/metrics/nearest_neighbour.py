@@ -27,15 +27,15 @@ from torch import Tensor
 from mempost.core.measured import Measured, Variable, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.bibliography import (
+from mempost.methods.bibliography import (
     COHEN_1960_COEFFICIENT,
     GU_2025_MEMORIZATION,
     YOON_2023_DIFFUSION,
 )
-from mempost.plugins.metrics import bootstrap
-from mempost.plugins.metrics.coordinates import CoordinateSystem, in_coordinates
-from mempost.plugins.metrics.pairwise import nearest_distances
-from mempost.plugins.metrics.thinning import thin_rows
+from mempost.methods.geometry.coordinates import CoordinateSystem, in_coordinates
+from mempost.methods.geometry.pairwise import nearest_distances
+from mempost.methods.statistics import bootstrap
+from mempost.methods.statistics.thinning import thin_rows
 
 
 class NearestNeighbour(Metric):

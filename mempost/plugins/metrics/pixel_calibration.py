@@ -7,7 +7,7 @@ from pydantic import Field
 from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.metrics import calibration_curve
+from mempost.methods.statistics import calibration_curve
 
 
 class PixelCalibration(Metric):

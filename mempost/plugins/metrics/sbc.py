@@ -33,12 +33,12 @@ from pydantic import Field
 from mempost.core.measured import BOUND, Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.bibliography import MODRAK_2023_SIMULATION, TALTS_2018_VALIDATING
-from mempost.plugins.metrics.calibration_verdict import by_point, words
-from mempost.plugins.metrics.quantities import Quantities
-from mempost.plugins.metrics.ranks import folded
-from mempost.plugins.metrics.simultaneous_bands import GRID, band_from_zero, ecdf
-from mempost.plugins.metrics.uniformity import anderson_darling
+from mempost.methods.bibliography import MODRAK_2023_SIMULATION, TALTS_2018_VALIDATING
+from mempost.methods.statistics.calibration_verdict import by_point, words
+from mempost.methods.statistics.quantities import Quantities
+from mempost.methods.statistics.ranks import folded
+from mempost.methods.statistics.simultaneous_bands import GRID, band_from_zero, ecdf
+from mempost.methods.statistics.uniformity import anderson_darling
 
 
 class SimulationBasedCalibration(Metric):

@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import BONNEEL_2015_SLICED
-from mempost.plugins.metrics import distances
-from mempost.plugins.metrics.distance_to_exact import DistanceToExact
+from mempost.methods.bibliography import BONNEEL_2015_SLICED
+from mempost.methods.statistics import distances
+from mempost.methods.statistics.distance_to_exact import DistanceToExact
 
 
 class SlicedWasserstein(DistanceToExact):

@@ -30,10 +30,10 @@ from torch import Tensor
 from mempost.core.measured import BOUND, Array, Measured, bounds, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.bibliography import LEMOS_2023_SAMPLING
-from mempost.plugins.metrics import bootstrap, ranks
-from mempost.plugins.metrics.calibration_verdict import by_point, number
-from mempost.plugins.metrics.simultaneous_bands import GRID, band_from_zero, ecdf
+from mempost.methods.bibliography import LEMOS_2023_SAMPLING
+from mempost.methods.statistics import bootstrap, ranks
+from mempost.methods.statistics.calibration_verdict import by_point, number
+from mempost.methods.statistics.simultaneous_bands import GRID, band_from_zero, ecdf
 
 
 class TARP(Metric):

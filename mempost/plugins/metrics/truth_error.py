@@ -14,8 +14,8 @@ from __future__ import annotations
 from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.metrics.coordinates import CoordinateSystem, in_coordinates
-from mempost.plugins.metrics.moments import posterior_moments
+from mempost.methods.geometry.coordinates import CoordinateSystem, in_coordinates
+from mempost.methods.statistics.moments import posterior_moments
 
 
 class TruthError(Metric):

@@ -15,9 +15,9 @@ from pydantic import Field
 from mempost.core.measured import Measured, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.plugins.metrics import bootstrap
-from mempost.plugins.metrics.calibration_curve import velocity_moments
-from mempost.plugins.wave_models import WaveModels
+from mempost.methods.statistics import bootstrap
+from mempost.methods.statistics.calibration_curve import velocity_moments
+from mempost.methods.waves.models import WaveModels
 
 
 class VelocityError(Metric):

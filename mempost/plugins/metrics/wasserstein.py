@@ -25,10 +25,10 @@ from torch import Tensor
 from mempost.core.measured import Measured
 from mempost.core.result import Result
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import VILLANI_2009_OPTIMAL
-from mempost.plugins.metrics.distance_to_exact import DistanceToExact
-from mempost.plugins.metrics.distances import Statistic
-from mempost.plugins.metrics.pairwise import squared_distances
+from mempost.methods.bibliography import VILLANI_2009_OPTIMAL
+from mempost.methods.geometry.pairwise import squared_distances
+from mempost.methods.statistics.distance_to_exact import DistanceToExact
+from mempost.methods.statistics.distances import Statistic
 
 
 class Wasserstein(DistanceToExact):

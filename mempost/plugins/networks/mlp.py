@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mempost.core.network import Network, dimension
-from mempost.plugins.networks.embedding import sinusoidal
+from mempost.methods.score_matching.embedding import sinusoidal
 
 
 class MLP(Network):

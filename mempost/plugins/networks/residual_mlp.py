@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from mempost.core.network import Network, dimension
-from mempost.plugins.networks.embedding import sinusoidal
+from mempost.methods.score_matching.embedding import sinusoidal
 
 
 class ResidualMLP(Network):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
 from mempost.core.network import Network
-from mempost.plugins.networks.embedding import sinusoidal
+from mempost.methods.score_matching.embedding import sinusoidal
 
 
 class UNet1D(Network):

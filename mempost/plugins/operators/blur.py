@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mempost.core.errors import ShapeError
 from mempost.core.operator import ForwardOperator, Shape
-from mempost.plugins.operators.tables import table
+from mempost.core.tables import table
 
 Boundary = Literal["reflect", "zero", "periodic"]
 

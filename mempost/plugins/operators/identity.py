@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mempost.core.operator import ForwardOperator
-from mempost.plugins.operators.diagonal import diagonal_product
+from mempost.methods.diagonal import diagonal_product
 
 
 class Identity(ForwardOperator):

@@ -30,8 +30,8 @@ from torch import Tensor
 from mempost.core.errors import ShapeError
 from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.publication import Publication
-from mempost.plugins.bibliography import DASHTI_2017_BAYESIAN
-from mempost.plugins.operators.tables import table
+from mempost.core.tables import table
+from mempost.methods.bibliography import DASHTI_2017_BAYESIAN
 
 Count = Annotated[int, Field(ge=1)]
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from mempost.core.arrays import ComplexMatrix, ComplexVector, FrozenArray
 from mempost.core.errors import ShapeError
 from mempost.core.operator import ForwardOperator, Shape
+from mempost.core.tables import constant
 from mempost.core.tags import Tag
-from mempost.plugins.operators.tables import constant
 
 
 class Linear(ForwardOperator):

@@ -14,8 +14,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor
 
 from mempost.core.operator import ForwardOperator, Shape
-from mempost.plugins.operators.mask_patterns import Pattern
-from mempost.plugins.operators.tables import table
+from mempost.core.tables import table
+from mempost.methods.geometry.mask_patterns import Pattern
 
 MAX_SIZE = 2**27
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from mempost.core.arrays import FrozenArray, Vector
 from mempost.core.operator import ForwardOperator
-from mempost.plugins.operators.diagonal import diagonal_product
-from mempost.plugins.operators.tables import constant
+from mempost.core.tables import constant
+from mempost.methods.diagonal import diagonal_product
 
 
 class PiecewiseLinear(ForwardOperator):

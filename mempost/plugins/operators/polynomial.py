@@ -16,7 +16,7 @@ from torch import Tensor
 from mempost.core.arrays import Vector
 from mempost.core.operator import ForwardOperator
 from mempost.core.tags import Tag
-from mempost.plugins.operators.diagonal import diagonal_product
+from mempost.methods.diagonal import diagonal_product
 
 
 class Polynomial(ForwardOperator):

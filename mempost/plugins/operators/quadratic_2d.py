@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.tags import Tag
-from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
+from mempost.methods.bibliography import SIAHKOOHI_2026_MEMORIZATION
 
 
 class Quadratic2D(ForwardOperator):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mempost.plugins.operators.bounded import Bounded
+from mempost.methods.waves.bounded import Bounded
 
 
 class SquaredSlowness(Bounded):

@@ -17,8 +17,8 @@ from mempost.core.arrays import FrozenArray, Vector
 from mempost.core.errors import PluginError, ShapeError
 from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.prior import FittedPrior
-from mempost.plugins.operators.diagonal import diagonal_product
-from mempost.plugins.operators.tables import constant
+from mempost.core.tables import constant
+from mempost.methods.diagonal import diagonal_product
 
 
 class Standardise(ForwardOperator):

@@ -23,8 +23,8 @@ from mempost.core.progress import Progress
 from mempost.core.publication import Publication
 from mempost.core.streams import Streams
 from mempost.core.tags import Tag
-from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION
-from mempost.plugins.priors.kernel_mixture import KernelMixture
+from mempost.methods.bibliography import SIAHKOOHI_2026_MEMORIZATION
+from mempost.methods.mixtures.kernel_mixture import KernelMixture
 
 
 class EmpiricalGMM(Prior):

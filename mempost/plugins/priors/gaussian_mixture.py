@@ -14,8 +14,8 @@ from mempost.core.prior import FittedPrior, Prior
 from mempost.core.progress import Progress
 from mempost.core.streams import Streams
 from mempost.core.tags import Tag
-from mempost.plugins.priors.covariances import expand_covariances, is_singular
-from mempost.plugins.priors.full_mixture import FullMixture
+from mempost.methods.mixtures.covariances import expand_covariances, is_singular
+from mempost.methods.mixtures.full_mixture import FullMixture
 
 
 class GaussianMixture(Prior):

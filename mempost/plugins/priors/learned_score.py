@@ -3,7 +3,7 @@
 Denoising score matching fits D(u) = E[x | u] for u = x + sigma e; its exact minimiser is the
 memorized prior (`empirical_gmm` with bandwidth 0), so what a network learns beyond or short of that
 is capacity, optimisation and regularisation. The mathematics stands in the modules of
-`mempost.plugins.priors.score_matching`.
+`mempost.methods.score_matching`.
 
 References: Vincent 2011, "A connection between score matching and denoising autoencoders"; Ho, Jain
 & Abbeel 2020, "Denoising diffusion probabilistic models"; Karras, Aittala, Aila & Laine 2022,
@@ -24,11 +24,11 @@ from mempost.core.prior import FittedPrior, Prior
 from mempost.core.progress import Progress
 from mempost.core.publication import Publication
 from mempost.core.streams import Streams
-from mempost.plugins.bibliography import HO_2020_DENOISING, KARRAS_2022_EDM, VINCENT_2011_CONNECTION
-from mempost.plugins.priors.score_matching.denoiser import Denoiser, scales_of
-from mempost.plugins.priors.score_matching.fitted import FittedScore
-from mempost.plugins.priors.score_matching.settings import TrainingSettings
-from mempost.plugins.priors.score_matching.training import Training
+from mempost.methods.bibliography import HO_2020_DENOISING, KARRAS_2022_EDM, VINCENT_2011_CONNECTION
+from mempost.methods.score_matching.denoiser import Denoiser, scales_of
+from mempost.methods.score_matching.fitted import FittedScore
+from mempost.methods.score_matching.settings import TrainingSettings
+from mempost.methods.score_matching.training import Training
 
 
 class LearnedScore(TrainingSettings, Prior):

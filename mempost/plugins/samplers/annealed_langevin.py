@@ -24,7 +24,6 @@ import math
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
-import torch
 from pydantic import Field, model_validator
 
 from mempost.core.fields import PluginField, named
@@ -34,8 +33,8 @@ from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.schedule import NoiseSchedule
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import JALAL_2021_MRI, SONG_2019_NCSN
-from mempost.plugins.samplers.markov_chain import score_gradient
+from mempost.methods.bibliography import JALAL_2021_MRI, SONG_2019_NCSN
+from mempost.methods.chains.markov_chain import score_gradient
 
 
 class AnnealedLangevin(IterativeSampler):
@@ -97,5 +96,4 @@ class AnnealedLangevin(IterativeSampler):
 
 @lru_cache(maxsize=64)
 def _sigmas(schedule: NoiseSchedule, levels: int, t_min: float) -> tuple[float, ...]:
-    level = schedule.level(schedule.times(levels - 1, t_min))
-    return tuple((torch.as_tensor(level.s) / torch.as_tensor(level.a)).tolist())
+    return tuple(schedule.sigma(schedule.times(levels - 1, t_min)).tolist())

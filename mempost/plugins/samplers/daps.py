@@ -27,8 +27,8 @@ from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.solver import Step
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import ZHANG_2024_DAPS
-from mempost.plugins.samplers.renoising import RenoisingSampler
+from mempost.methods.bibliography import ZHANG_2024_DAPS
+from mempost.methods.chains.renoising import RenoisingSampler
 
 
 class DAPS(RenoisingSampler):

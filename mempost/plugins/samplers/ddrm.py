@@ -28,8 +28,8 @@ from mempost.core.problem import InverseProblem
 from mempost.core.reverse import ReverseProcess
 from mempost.core.solver import Step
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import KAWAR_2022_DDRM
-from mempost.plugins.samplers.linear_model import Spectrum, linear_model, require_linear
+from mempost.methods.bibliography import KAWAR_2022_DDRM
+from mempost.methods.posteriors.linear_model import Spectrum, linear_model, require_linear
 
 
 class DDRM(ReverseProcess):

@@ -25,9 +25,9 @@ from torch import Tensor
 from mempost.core.problem import InverseProblem
 from mempost.core.solver import Step
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import ZHU_2023_DIFFPIR
-from mempost.plugins.samplers.linear_model import linear_model, require_linear
-from mempost.plugins.samplers.renoising import RenoisingSampler
+from mempost.methods.bibliography import ZHU_2023_DIFFPIR
+from mempost.methods.chains.renoising import RenoisingSampler
+from mempost.methods.posteriors.linear_model import linear_model, require_linear
 
 
 class DiffPIR(RenoisingSampler):

@@ -18,7 +18,7 @@ from pydantic import Field
 from mempost.core.fields import PluginField, named
 from mempost.core.guidance import Guidance
 from mempost.core.reverse import ReverseSampler
-from mempost.plugins.bibliography import CHUNG_2023_DPS
+from mempost.methods.bibliography import CHUNG_2023_DPS
 
 
 class DPS(ReverseSampler):

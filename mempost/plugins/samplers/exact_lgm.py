@@ -28,10 +28,10 @@ from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.publication import Publication
 from mempost.core.sampler import ExactSampler
-from mempost.plugins.bibliography import SIAHKOOHI_2026_MEMORIZATION, SORENSON_1971_RECURSIVE
-from mempost.plugins.samplers.component_updates import linearisations_of, mixture_of
-from mempost.plugins.samplers.linearised_mixture import LinearisedMixture
-from mempost.plugins.samplers.map_points import MapSearch
+from mempost.methods.bibliography import SIAHKOOHI_2026_MEMORIZATION, SORENSON_1971_RECURSIVE
+from mempost.methods.posteriors.component_updates import linearisations_of, mixture_of
+from mempost.methods.posteriors.linearised_mixture import LinearisedMixture
+from mempost.methods.posteriors.map_points import MapSearch
 
 
 class ExactLGM(ExactSampler):

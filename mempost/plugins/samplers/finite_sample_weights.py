@@ -19,8 +19,8 @@ from mempost.core.capabilities import Examples, HasComponents, HasExamples, ask,
 from mempost.core.problem import InverseProblem
 from mempost.core.publication import Publication
 from mempost.core.sampler import ExactSampler, require_finite
-from mempost.plugins.bibliography import BURNS_2026_LENS
-from mempost.plugins.samplers.discrete_posterior import DiscretePosterior
+from mempost.methods.bibliography import BURNS_2026_LENS
+from mempost.methods.posteriors.discrete_posterior import DiscretePosterior
 
 
 class FiniteSampleWeights(ExactSampler):

@@ -27,10 +27,10 @@ from mempost.core.progress import Progress, silent
 from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler, require_finite
 from mempost.core.streams import TILE, Streams
 from mempost.core.tags import Tag
-from mempost.plugins.bibliography import CHOPIN_2020_SMC
+from mempost.methods.bibliography import CHOPIN_2020_SMC
+from mempost.methods.chains.markov_chain import require_density
+from mempost.methods.chains.weights import systematic
 from mempost.plugins.samplers.exact_lgm import ExactLGM
-from mempost.plugins.samplers.markov_chain import require_density
-from mempost.plugins.samplers.weights import systematic
 
 
 class Importance(TiledSampler):

@@ -3,11 +3,7 @@
     proposal     y = x + h M g(x) + sqrt(2 h) L n,      g = grad log p(. | y),  M = L L^T
     accepted     with probability min(1, p(y) q(x | y) / (p(x) q(y | x)))
 
-Written with the noise n* that would lead back from y to x,
-
-    n* = -(n + sqrt(h/2) L^T (g(x) + g(y))),     log q(x | y) - log q(y | x) = (|n|^2 - |n*|^2)/2,
-
-no system with M is solved. Every chain accepts on its own and adapts its own h in the warm-up.
+Every chain accepts on its own and adapts its own h in the warm-up.
 
 References: Roberts & Tweedie 1996; Roberts & Rosenthal 1998, "Optimal scaling of discrete
 approximations to Langevin diffusions" (acceptance 0.574).
@@ -26,9 +22,9 @@ from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.core.streams import Stream
 from mempost.core.tags import Tag
-from mempost.plugins.bibliography import ROBERTS_1996_LANGEVIN, ROBERTS_1998_SCALING
-from mempost.plugins.samplers.markov_chain import log_density_gradient, offers_density
-from mempost.plugins.samplers.ula import Langevin, apply, apply_transposed
+from mempost.methods.bibliography import ROBERTS_1996_LANGEVIN, ROBERTS_1998_SCALING
+from mempost.methods.chains.langevin import Langevin, langevin_proposal, log_ratio_back
+from mempost.methods.chains.markov_chain import log_density_gradient, offers_density
 
 
 class MALA(Langevin):
@@ -102,29 +98,3 @@ class MALA(Langevin):
         self, problem: InverseProblem, state: SamplerState
     ) -> tuple[Float[Tensor, "batch d"], dict[str, Tensor]]:
         return state["x"], {n: state[n] for n in ("log_density", "acceptance", "step_size")}
-
-
-def langevin_proposal(
-    x: Float[Tensor, "batch d"],
-    gradient: Float[Tensor, "batch d"],
-    factor: dict[str, Tensor],
-    h: Tensor | float,
-    noise: Float[Tensor, "batch d"],
-) -> Float[Tensor, "batch d"]:
-    """y = x + h M g(x) + sqrt(2h) L n, with steps h that broadcast against x."""
-    h = torch.as_tensor(h).to(x)
-    return x + apply(factor, h * apply_transposed(factor, gradient) + (2 * h).sqrt() * noise)
-
-
-def log_ratio_back(
-    gradient: Float[Tensor, "batch d"],
-    proposed_gradient: Float[Tensor, "batch d"],
-    factor: dict[str, Tensor],
-    h: Tensor | float,
-    noise: Float[Tensor, "batch d"],
-) -> Float[Tensor, " batch"]:
-    """log q(x | y) - log q(y | x) of `langevin_proposal`."""
-    h = torch.as_tensor(h).to(noise)
-    slopes = apply_transposed(factor, gradient) + apply_transposed(factor, proposed_gradient)
-    back = noise + (h / 2).sqrt() * slopes
-    return (noise**2 - back**2).sum(-1) / 2

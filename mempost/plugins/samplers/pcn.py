@@ -23,8 +23,8 @@ from mempost.core.iterative import SamplerState
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import COTTER_2013_MCMC
-from mempost.plugins.samplers.markov_chain import MarkovChain
+from mempost.methods.bibliography import COTTER_2013_MCMC
+from mempost.methods.chains.markov_chain import MarkovChain
 
 
 class PCN(MarkovChain):

@@ -17,7 +17,7 @@ from mempost.core.capabilities import HasComponents, HasDensity, ask, require
 from mempost.core.errors import PluginError
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import ExactSampler, require_finite
-from mempost.plugins.samplers.grid_posterior import GridPosterior
+from mempost.methods.posteriors.grid_posterior import GridPosterior
 
 _STANDARD_DEVIATIONS = 8.0
 """Half-width of the first box beyond the outermost means."""

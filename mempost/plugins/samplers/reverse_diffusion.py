@@ -8,7 +8,7 @@ guided sampler.
 from __future__ import annotations
 
 from mempost.core.reverse import ReverseSampler
-from mempost.plugins.bibliography import KARRAS_2022_EDM, SONG_2021_DDIM, SONG_2021_SCORE
+from mempost.methods.bibliography import KARRAS_2022_EDM, SONG_2021_DDIM, SONG_2021_SCORE
 
 
 class ReverseDiffusion(ReverseSampler):

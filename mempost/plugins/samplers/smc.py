@@ -28,14 +28,14 @@ from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import Samples, TiledSampler, require_finite
 from mempost.core.streams import TILE, Streams
-from mempost.plugins.bibliography import (
+from mempost.methods.bibliography import (
     CHOPIN_2020_SMC,
     DELMORAL_2006_SMC,
     JASRA_2011_INFERENCE,
     TITSIAS_2023_FISHER,
 )
-from mempost.plugins.samplers.markov_chain import require_density
-from mempost.plugins.samplers.tempered_population import TemperedPopulation
+from mempost.methods.chains.markov_chain import require_density
+from mempost.methods.chains.tempered_population import TemperedPopulation
 
 _SECONDS = 5.0
 """Time between two kept states of a population."""

@@ -19,54 +19,19 @@ from __future__ import annotations
 import math
 
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
 from mempost.core.errors import PluginError
 from mempost.core.iterative import SamplerState
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import ROBERTS_1996_LANGEVIN
-from mempost.plugins.samplers.markov_chain import (
-    MarkovChain,
+from mempost.methods.bibliography import ROBERTS_1996_LANGEVIN
+from mempost.methods.chains.langevin import Langevin, apply, apply_transposed
+from mempost.methods.chains.markov_chain import (
     log_density_gradient,
     offers_density,
     score_gradient,
 )
-from mempost.plugins.samplers.preconditioner import IdentityMatrix, PreconditionerField
-
-
-class Langevin(MarkovChain):
-    """What `ULA` and `MALA` share: drift, noise and preconditioner."""
-
-    step_size: float = Field(0.01, gt=0, description="h; in the warm-up of mala its first value")
-    smoothing: float = Field(
-        0.0, ge=0, description="standard deviation of noise that is added to the prior"
-    )
-    preconditioner: PreconditionerField = Field(default_factory=IdentityMatrix)
-
-    def factor(self, problem: InverseProblem, x: Tensor) -> dict[str, Tensor]:
-        """The factor L of the preconditioner as part of a state; nothing for the identity."""
-        L = self.preconditioner.factor(problem, x)
-        return {} if L is None else {"factor": L}
-
-    def factor_at(self, problem: InverseProblem, state: SamplerState, k: int) -> dict[str, Tensor]:
-        """The factor before step k: refreshed half-way through the warm-up if it follows chains."""
-        if self.preconditioner.follows_chain and k == self.warmup // 2 > 0:
-            return self.factor(problem, state["x"])
-        return {"factor": state["factor"]} if "factor" in state else {}
-
-
-def apply(factor: dict[str, Tensor], v: Float[Tensor, "batch d"]) -> Float[Tensor, "batch d"]:
-    """L v."""
-    return (factor["factor"] @ v[..., None])[..., 0] if factor else v
-
-
-def apply_transposed(
-    factor: dict[str, Tensor], v: Float[Tensor, "batch d"]
-) -> Float[Tensor, "batch d"]:
-    """L^T v."""
-    return (factor["factor"].mT @ v[..., None])[..., 0] if factor else v
 
 
 class ULA(Langevin):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mempost.core.publication import Publication
 from mempost.core.schedule import PreservingSchedule
-from mempost.plugins.bibliography import NICHOL_2021_IMPROVED
+from mempost.methods.bibliography import NICHOL_2021_IMPROVED
 
 
 class Cosine(PreservingSchedule):

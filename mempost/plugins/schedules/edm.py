@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.publication import Publication
-from mempost.core.schedule import ExplodingSchedule, Time, as_time
-from mempost.plugins.bibliography import KARRAS_2022_EDM
+from mempost.core.schedule import ExplodingSchedule, Time, as_time, power_spaced
+from mempost.methods.bibliography import KARRAS_2022_EDM
 
 
 class EDM(ExplodingSchedule):
@@ -20,13 +20,9 @@ class EDM(ExplodingSchedule):
     sigma_max: float = Field(80.0, gt=0)
     rho: float = Field(7.0, gt=0)
 
-    def _root(self, t: Tensor) -> tuple[Tensor, float]:
-        low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
-        return low + t * (high - low), high - low
-
     def std(self, t: Tensor) -> Tensor:
-        return self._root(t)[0] ** self.rho
+        return power_spaced(t, self.sigma_min, self.sigma_max, self.rho)
 
     def diffusion_squared(self, t: Time) -> Tensor:
-        root, slope = self._root(as_time(t))
-        return 2 * self.rho * slope * root ** (2 * self.rho - 1)
+        slope = self.sigma_max ** (1 / self.rho) - self.sigma_min ** (1 / self.rho)
+        return 2 * self.rho * slope * self.std(as_time(t)) ** (2 - 1 / self.rho)

@@ -29,7 +29,7 @@ from torch import Tensor
 from mempost.core.noise import NoiseLevel
 from mempost.core.publication import Publication
 from mempost.core.schedule import NoiseSchedule, Time, as_time
-from mempost.plugins.bibliography import LIPMAN_2023_FLOW, LIU_2023_RECTIFIED
+from mempost.methods.bibliography import LIPMAN_2023_FLOW, LIU_2023_RECTIFIED
 
 
 class FlowMatching(NoiseSchedule):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mempost.core.publication import Publication
 from mempost.core.schedule import PreservingSchedule
-from mempost.plugins.bibliography import SONG_2021_SCORE
+from mempost.methods.bibliography import SONG_2021_SCORE
 
 
 class VariancePreserving(PreservingSchedule):

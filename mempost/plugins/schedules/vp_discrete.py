@@ -11,7 +11,7 @@ from torch import Tensor
 from mempost.core.arrays import Vector
 from mempost.core.publication import Publication
 from mempost.core.schedule import PreservingSchedule
-from mempost.plugins.bibliography import HO_2020_DENOISING
+from mempost.methods.bibliography import HO_2020_DENOISING
 
 
 class DiscreteVariancePreserving(PreservingSchedule):

@@ -10,7 +10,7 @@ from mempost.core import flow
 from mempost.core.flow import Denoise
 from mempost.core.solver import FixedSolver, Step
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import SONG_2021_DDIM
+from mempost.methods.bibliography import SONG_2021_DDIM
 
 
 class DDIM(FixedSolver):

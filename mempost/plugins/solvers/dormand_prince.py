@@ -30,7 +30,7 @@ from mempost.core.errors import MempostError, NonFiniteError
 from mempost.core.flow import Denoise
 from mempost.core.noise import NoiseLevel
 from mempost.core.solver import AdaptiveSolver
-from mempost.plugins.bibliography import DORMAND_1980_RUNGE
+from mempost.methods.bibliography import DORMAND_1980_RUNGE
 
 NODES = (0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1)
 STAGES = (

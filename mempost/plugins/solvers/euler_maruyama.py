@@ -19,7 +19,7 @@ from torch import Tensor
 from mempost.core.flow import Denoise, numbers
 from mempost.core.solver import FixedSolver, Step
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import SONG_2021_SCORE
+from mempost.methods.bibliography import SONG_2021_SCORE
 
 
 class EulerMaruyama(FixedSolver):

@@ -9,7 +9,7 @@ from mempost.core import flow
 from mempost.core.flow import Denoise
 from mempost.core.solver import FixedSolver, Step
 from mempost.core.streams import Stream
-from mempost.plugins.bibliography import KARRAS_2022_EDM
+from mempost.methods.bibliography import KARRAS_2022_EDM
 
 
 class Heun(FixedSolver):

@@ -1,0 +1,1 @@
+"""Markov chains, populations of particles, and their weights."""

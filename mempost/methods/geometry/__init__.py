@@ -1,0 +1,1 @@
+"""Distances to points and the coordinates in which they are measured."""

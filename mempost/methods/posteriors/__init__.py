@@ -1,0 +1,1 @@
+"""Posteriors in closed form, and the linear algebra that they stand on."""

@@ -1,0 +1,124 @@
+"""What the distances to the exact answer share: draws, intervals and the Monte-Carlo floor.
+
+A distance between two finite sets of draws is not zero even if both are exact. So every distance
+comes with the distance between two exact sets of the same sizes, over random splits of exact draws:
+``_null`` is the mean and ``_null_high`` the 95 % quantile. Independent draws whose distance is
+below the latter cannot be told from exact ones; draws of a Markov chain count for less than their
+number and may lie above it though their distribution is exact.
+
+The interval resamples both sets (whole chains of an MCMC sampler). Resampling adds the noise of a
+second drawing to the distance; its mean excess is subtracted before the percentiles are taken.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from mempost.core.measured import Measured, interval
+from mempost.core.metric import Metric
+from mempost.core.result import Result
+from mempost.core.streams import Stream
+from mempost.methods.geometry.coordinates import CoordinateSystem, in_coordinates
+from mempost.methods.statistics import bootstrap
+from mempost.methods.statistics.distances import Statistic
+from mempost.methods.statistics.thinning import thin, thin_rows
+
+
+class DistanceToExact(Metric):
+    """Base of distances between a sampler's draws and exact ones; authors override ``statistic``.
+
+    Columns NAME, NAME_low, NAME_high, NAME_null, NAME_null_high with ``NAME = cls.column``; none in
+    calibration runs.
+    """
+
+    column: ClassVar[str]
+    squared: ClassVar[bool] = False
+
+    reference: str = "exact"
+    draws: int = Field(1000, ge=2, description="draws compared at most, evenly thinned")
+    coordinates: CoordinateSystem = "raw"
+    confidence: float = Field(0.95, gt=0, lt=1)
+    resamples: int = Field(
+        200, ge=10, examples=[20], description="for the interval, and splits for the null"
+    )
+
+    @abstractmethod
+    def statistic(self, exact: Float[Tensor, "m d"], stream: Stream) -> Statistic | None:
+        """The distance, with what it takes from the exact draws; None where it has no meaning.
+
+        Returns the square of the distance where ``cls.squared`` is true.
+        """
+
+    def evaluate(self, result: Result) -> Measured:
+        if result.samples.truths is not None:  # draws for many data sets, none of them compared
+            return Measured()
+        samples = thin(result.samples, self.draws)
+        chains, draws = samples.values.shape[:2]
+        exact, more = self._exact_draws(result, len(samples))
+        x, y, pool = (
+            in_coordinates(z.double(), self.coordinates, result)
+            for z in (samples.flat, exact, torch.cat([exact, more]))
+        )
+        n, m, r = len(x), len(y), self.resamples
+        streams = [result.streams.at(tile=k, step=bootstrap.STEP) for k in range(4)]
+        statistic = self.statistic(y, streams[3])
+        if statistic is None:
+            return Measured()
+
+        z = torch.cat([x, y])
+        u = bootstrap.resampling_counts(chains, draws, r, streams[0]) / n
+        v = bootstrap.resampling_counts(1, m, r, streams[1]) / m
+        value = statistic(z, _signs(n, m).to(z))[0]
+        replicates = statistic(z, torch.cat([u, -v], 1).to(z))
+        low, high = bootstrap.percentile_interval(
+            replicates - (replicates.mean() - value), self.confidence
+        )
+        splits = torch.stack(
+            [_signs(m, len(more))[0, streams[2].permutation(len(pool))] for _ in range(r)]
+        )
+        null = self._root(statistic(pool, splits.to(pool)))
+        return Measured(
+            {
+                self.name: interval(*map(self._root, (value, low, high))),
+                f"{self.name}_null": null.mean(),
+                f"{self.name}_null_high": torch.quantile(null, 0.95),
+            }
+        )
+
+    @property
+    def name(self) -> str:
+        """What the variables begin with."""
+        return self.column
+
+    def _root(self, value: Tensor) -> Tensor:
+        value = value.clamp(min=0)
+        return value.sqrt() if self.squared else value
+
+    def _exact_draws(self, result: Result, n: int) -> tuple[Tensor, Tensor]:
+        """Exact draws to compare with, and n more (fewer if the reference only draws).
+
+        In the coordinates of the result's prior, whichever prior the reference has.
+        """
+        reference = result.sibling(self.reference)
+        if reference.posterior is not None:
+            drawn = reference.posterior.sample(self.draws + n, result.streams)
+            first, second = drawn[: self.draws], drawn[self.draws :]
+        else:
+            first, second = reference.samples.flat.tensor_split(2)
+            first, second = thin_rows(first, self.draws), thin_rows(second, n)
+        theirs, ours = (r.problem.prior.coordinates for r in (reference, result))
+        if theirs is ours:
+            return first, second
+        return ours.from_raw(theirs.to_raw(first)), ours.from_raw(theirs.to_raw(second))
+
+
+def _signs(n: int, m: int) -> Float[Tensor, "1 n+m"]:
+    """Weights 1/n of the first n points, -1/m of the other m."""
+    ones = torch.ones(1, n + m, dtype=torch.float64)
+    return torch.cat([ones[:, :n] / n, -ones[:, n:] / m], 1)
