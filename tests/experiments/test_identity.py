@@ -152,8 +152,8 @@ IN_DENOISE = (
 )
 EDITS = [
     # what sampled, or what it sampled from
-    ("plugins/priors/kernel_mixture.py", *IN_DENOISE, "run prior"),
-    ("plugins/samplers/linearised_mixture.py", *EDIT, "run"),
+    ("methods/mixtures/kernel_mixture.py", *IN_DENOISE, "run prior"),
+    ("methods/posteriors/linearised_mixture.py", *EDIT, "run"),
     ("plugins/operators/polynomial.py", *EDIT, "run"),
     ("plugins/datasets/points.py", *EDIT, "run prior"),
     ("core/noise.py", *EDIT, "run prior measured training smc"),
@@ -171,11 +171,11 @@ EDITS = [
     ("experiments/spec.py", *EDIT, ""),
     ("experiments/worker.py", *EDIT, ""),
     ("plugins/samplers/dps.py", *EDIT, ""),
-    ("plugins/bibliography.py", *EDIT, ""),
-    ("plugins/priors/score_matching/training.py", *EDIT, "training"),
+    ("methods/bibliography.py", *EDIT, ""),
+    ("methods/score_matching/training.py", *EDIT, "training"),
     ("plugins/networks/residual_mlp.py", *EDIT, "training"),  # by default, through the registry
     ("plugins/schedules/ve.py", *EDIT, "training"),
-    ("plugins/samplers/tempered_population.py", *EDIT, "smc"),
+    ("methods/chains/tempered_population.py", *EDIT, "smc"),
     # what does not run
     ("core/noise.py", "", "\n# a comment\n\n\n", ""),
     ("core/noise.py", '"""', "More words. ", ""),
