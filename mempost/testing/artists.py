@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from mempost.core.figure import Picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -26,6 +28,13 @@ def drawn_words(canvas: Canvas) -> list[str]:
     from matplotlib.text import Text
 
     return [text.get_text() for text in canvas.findobj(Text) if text.get_text()]
+
+
+def drawn_in(pictures: Sequence[Picture]) -> tuple[list[bytes], list[str]]:
+    """Numbers and words of pictures, captions included, to be compared."""
+    numbers = [n.tobytes() for picture in pictures for n in drawn_numbers(picture.canvas)]
+    words = [w for p in pictures for w in (*drawn_words(p.canvas), p.caption, p.alt)]
+    return numbers, words
 
 
 def _data(artist: Any) -> Iterator[Any]:

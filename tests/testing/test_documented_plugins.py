@@ -5,6 +5,7 @@ The Python blocks of the page, in order, are one module; tables are compared wit
 
 import importlib.util
 import inspect
+import math
 import re
 import sys
 import tomllib
@@ -33,7 +34,7 @@ SPEC = {
     "observation": {"truth": {"type": "held_out"}},
     "samplers": {
         "exact": {"type": "exact_lgm"},
-        "dps": {"type": "dps", "steps": 20, "schedule": "logistic"},
+        "dps": {"type": "dps", "steps": 20, "schedule": "logistic", "save": [0.4, 0.1]},
         "gauss_newton": {"type": "gauss_newton_dps", "steps": 20},
         "widened": {"type": "guided", "guidance": "widened", "solver": "kutta", "steps": 20},
         "langevin": {"type": "smoothed_langevin", "steps": 20, "size": 0.001},
@@ -81,13 +82,14 @@ def test_every_block_is_run_here():
     "name",
     [
         "operator:absorption",
-        "prior:smoothed",
+        "prior:regularised",
         "sampler:smoothed_langevin",
         "guidance:widened",
         "solver:kutta",
         "schedule:logistic",
         "network:gated",
         "metric:mean_shift",
+        "metric:to_nearest",
         "figure:first_coordinate",
     ],
 )
@@ -97,9 +99,12 @@ def test_the_plugins_pass_the_public_checks(page, name):
     assert [str(o) for o in outcomes if not o.ok] == []
 
 
-@pytest.mark.parametrize("name", ["Widened", "Kutta", "Logistic", "Gated"])
+@pytest.mark.parametrize(
+    "name", ["Regularised", "Widened", "Kutta", "Logistic", "Gated", "ToNearest"]
+)
 def test_parts_are_short_and_need_no_edit_elsewhere(page, name):
-    assert len(inspect.getsource(getattr(page, name)).splitlines()) < 60
+    parts = {cls: inspect.getsource(cls) for n, cls in vars(page).items() if n.endswith(name)}
+    assert sum(len(source.splitlines()) for source in parts.values()) < 60
 
 
 def test_the_plugins_run_in_a_spec(page, tmp_path):
@@ -108,12 +113,38 @@ def test_the_plugins_run_in_a_spec(page, tmp_path):
     shifts = {row["sampler"]: row["mean_shift"] for row in study.rows}
     assert shifts["exact"] == 0
     assert 0 < shifts["gauss_newton"] < 1 and shifts["dps"] > 0
+    (dps,) = [row for row in study.rows if row["sampler"] == "dps"]
+    assert dps["to_nearest_0.4"] > 0 and dps["to_nearest_0.1"] > 0
     assert list(study.figures) == ["first_coordinate"]
     (result, *_) = study.results
     for cell, _ in rows("of a `Result`"):
         for span in spans(cell):
             if span.startswith("result"):
                 eval(span, {"result": result, "key": "exact"})
+
+
+def test_the_regularised_flow_ends_where_the_page_says(page, tmp_path):
+    """In the plane |x - x_n|/sqrt(c) is Rayleigh: median sqrt(2 log 2), with density .589 there."""
+    c, n = 1e-4, 512
+    spec = {
+        "title": "Tikhonov",
+        "data": {"type": "points", "values": [[-1.0, 0.0], [1.0, 0.0], [0.0, 1.5]]},
+        "prior": {"type": "regularised", "c": c, "base": {"type": "empirical_gmm", "bandwidth": 0}},
+        "samplers": {
+            "flow": {
+                "type": "reverse_diffusion",
+                "schedule": {"type": "ve", "sigma_min": 1e-4, "sigma_max": 10.0},
+                "solver": "dormand_prince",
+                "start": "noise",
+            }
+        },
+        "samples": n,
+    }
+    (result,) = mempost.run(spec, out=tmp_path / "out").results
+    x_n = result.data.train.flatten(1)
+    radius = torch.cdist(result.samples.flat, x_n).min(1).values / c**0.5
+    error = 0.5 / (0.589 * n**0.5)
+    assert abs(float(radius.median()) - (2 * math.log(2)) ** 0.5) < 3.5 * error
 
 
 def test_a_solver_that_leaves_torch_is_refused(page):

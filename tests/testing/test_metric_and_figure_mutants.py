@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Canvas
 from mempost import Figure, Measured, Metric, Picture
 from mempost.core.errors import PluginError
 from mempost.testing import check_figure, check_metric, figure_checks, metric_checks
+from mempost.testing.measurements import with_measured
 
 # -- metrics --------------------------------------------------------------------------------------
 
@@ -209,6 +210,16 @@ class TakesForGranted(SpreadBars):
         return super().draw(results)
 
 
+class MeasuresAgain(SpreadBars):
+    def draw(self, results):
+        own = [with_measured(r, {**r.measured}) for r in results]
+        for result in own:
+            if "spread_ratio" in result.measured:
+                float(results[0].measured["spread_ratio"])
+                result.measured |= Spread().evaluate(result)
+        return super().draw(own)
+
+
 def test_a_right_figure_passes():
     assert check_figure(SpreadBars(), measure=[Spread()]).ok
 
@@ -225,6 +236,7 @@ def test_a_right_figure_passes():
         (Jitters(), "global_random_state"),
         (Normalises(), "arguments_kept"),
         (TakesForGranted(), "says_what_is_missing"),
+        (MeasuresAgain(), "measurements_drawn"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import re
 from collections.abc import Sequence
@@ -15,10 +14,11 @@ from mempost.core.errors import MempostError
 from mempost.core.figure import Figure, Picture, ready_matplotlib
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.testing.artists import drawn_numbers
+from mempost.testing.artists import drawn_in, drawn_numbers
 from mempost.testing.check import Catalogue, CheckFailedError
 from mempost.testing.checks.recipes import add_recipe_checks
 from mempost.testing.comparison import require, require_equal
+from mempost.testing.measurements import Recorded, altered, is_altered, with_measured
 from mempost.testing.randomness import twice_under_global_seeds
 from mempost.testing.studies import STUDIES, example_results
 
@@ -109,11 +109,27 @@ def arguments_kept(case: FigureCase) -> None:
 
 
 @CHECKS.add()
+def measurements_drawn(case: FigureCase) -> None:
+    """What it reads of the measurements it does not draw: the picture shows other numbers."""
+    results = case.drawn[0]
+    read: set[str] = set()
+    recorded = [with_measured(result, Recorded(result.measured, read)) for result in results]
+    shown = drawn_in([*case.plugin.draw(recorded)])
+    for name in sorted(read):
+        other = [with_measured(r, altered(r.measured, name)) for r in results]
+        if not any(is_altered(r.measured, o.measured, name) for r, o in zip(results, other)):
+            continue
+        try:
+            same = drawn_in([*case.plugin.draw(other)]) == shown
+        except MempostError:
+            continue
+        require(not same, f"It reads {name!r}; another value of it changes nothing in the picture.")
+
+
+@CHECKS.add()
 def says_what_is_missing(case: FigureCase) -> None:
     """Where nothing was measured it fails without a `PluginError` that says what to add."""
-    bare = [copy.copy(result) for result in case.drawn[0]]
-    for result in bare:
-        result.measured = {}
+    bare = [with_measured(result, {}) for result in case.drawn[0]]
     try:
         list(case.plugin.draw(bare))
     except MempostError as error:
