@@ -65,7 +65,7 @@ def test_a_killed_run_keeps_the_same_paths(straight, tmp_path, tiles):
     assert resumed.ok
     for before, after in zip(straight, resumed.results, strict=True):
         kept, again = before.samples.trajectory, after.samples.trajectory
-        assert kept.z.shape == (70, 1, len(kept), 2)
+        assert kept.z.shape == (1, 70, len(kept), 2)
         for name, tensor in kept.tensors().items():
             assert torch.equal(tensor, again.tensors()[name]), (before.key, name)
         assert torch.equal(before.samples.values, after.samples.values)
