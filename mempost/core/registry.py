@@ -15,6 +15,7 @@ import importlib.util
 import inspect
 import sys
 import warnings
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -83,8 +84,9 @@ class Entry:
         """
         label = f"{self.kind} {self.name!r} ({self.target}, from {self.distribution})"
         try:
-            cls = EntryPoint(self.name, self.target, REGISTRIES[self.kind].group).load()
-        except Exception as error:
+            with redirect_stdout(sys.stderr):  # what a module prints is no part of our answer
+                cls = EntryPoint(self.name, self.target, REGISTRIES[self.kind].group).load()
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{label} is broken: {type(error).__name__}: {_one_line(error)}"
             ) from error
@@ -115,7 +117,7 @@ class Entry:
         raise PluginError(f"{module} defines no class {attribute!r}")
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 

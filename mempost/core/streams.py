@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mempost.core.sizes import require_memory
+
 TILE = 32
 """Samples in a tile: the unit of work, of chunks and of streams."""
 
@@ -100,7 +102,13 @@ def draw_tiled(n: int, streams: Streams, draw: Callable[[Stream], Tensor], step:
     """Concatenate ``draw(stream)``, of `TILE` rows each, to ``n`` rows.
 
     The first rows do not depend on ``n``; another ``step`` gives independent ones.
+
+    Raises:
+        PluginError: they do not fit into the memory of the machine.
     """
     if n < 1:
         raise ValueError(f"number of samples is {n}; allowed are integers from 1")
-    return torch.cat([draw(streams.at(tile=k, step=step)) for k in range(n_tiles(n))])[:n]
+    first = draw(streams.at(tile=0, step=step))
+    require_memory(first.nbytes * n_tiles(n), f"{n} samples of {first[0].numel()} numbers")
+    rest = [draw(streams.at(tile=k, step=step)) for k in range(1, n_tiles(n))]
+    return torch.cat([first, *rest])[:n]

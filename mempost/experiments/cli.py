@@ -148,8 +148,9 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
 ) -> None:
     """Show what no run of the study in a folder uses any more; remove it with --yes."""
+    from mempost.core.sizes import readable
     from mempost.experiments.claim import claimed
-    from mempost.experiments.leftovers import leftovers, readable, remove
+    from mempost.experiments.leftovers import leftovers, remove
     from mempost.experiments.study import Study
 
     study = Study.open(folder)

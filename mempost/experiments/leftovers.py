@@ -55,15 +55,6 @@ def remove(items: Iterable[Leftover]) -> None:
             item.path.unlink()
 
 
-def readable(size: int) -> str:
-    """A number of bytes for people."""
-    amount, unit = float(size), "B"
-    for larger in ("kB", "MB", "GB"):
-        if amount >= 1000:
-            amount, unit = amount / 1000, larger
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-
-
 def _described(study: Study, path: Path) -> str:
     """What is known of a run that no study names."""
     kept = study.store.read_or_none(study.store.read_json, path / "provenance.json")

@@ -11,20 +11,23 @@ from pydantic_core import ErrorDetails
 from mempost.core.errors import SpecError, nearest, shown
 
 MOST = 5
+_QUOTED = re.compile(r"'([^']{60,})'")
 
 
 def spec_error(error: ValidationError, where: str) -> SpecError:
     """The first few errors, one line each, as a `SpecError`."""
     details = error.errors(include_url=False)
-    lines = [f"{where}: {_line(d)}" for d in details[:MOST]]
+    lines = [f"{where}: {line_of(d)}" for d in details[:MOST]]
     if len(details) > MOST:
         lines.append(f"{where}: and {len(details) - MOST} more")
     return SpecError("\n".join(lines))
 
 
-def _line(detail: ErrorDetails) -> str:
+def line_of(detail: ErrorDetails) -> str:
+    """One error: where, what is allowed, what was found."""
     place = ".".join(str(part) for part in detail["loc"]) or "spec"
     message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    message = _QUOTED.sub(lambda found: shown(found.group(1)), message)
     if detail["type"] == "missing":
         return f"{place}: missing; it is required here"
     if detail["type"] == "plugin_broken" or not detail["loc"]:

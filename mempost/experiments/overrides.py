@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
+import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ MAX_POINTS = 100_000
 SWEEPS = ("sweep", "zip")
 NAMED = ("samplers", "priors", "samples")
 """Fields that map keys to their parts, which a null removes."""
+SHARED = ("title", "description", "figures", "table")
+"""Fields that belong to a study as a whole."""
 _RANGE = ("from", "to", "n", "spacing")
 
 
@@ -53,7 +56,10 @@ def read_spec(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     Raises:
         SpecError: a file cannot be read, or files extend one another in a circle.
     """
-    path = path.resolve()
+    try:
+        path = path.resolve()
+    except (OSError, RuntimeError):
+        raise SpecError(f"{path}: a link that leads back to itself") from None
     if path in seen:
         raise SpecError(f"{path}: extends: files extend one another in a circle")
     raw = read_mapping(path)
@@ -139,12 +145,18 @@ def sweep_points(raw: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str,
     list, a mapping from labels to values, or a range ``{from, to, n, spacing: linear | log}``.
 
     Raises:
-        SpecError: a sweep is malformed, or has more than `MAX_POINTS` points.
+        SpecError: a sweep is malformed, has more than `MAX_POINTS` points, or is over what all of
+            the study shares.
     """
     product = {path: _choices("sweep", path, v) for path, v in _mapping(raw, "sweep").items()}
     zipped = {path: _choices("zip", path, v) for path, v in _mapping(raw, "zip").items()}
     if inside := {*product, *zipped} & {*SWEEPS}:
         raise SpecError(f"{min(inside)}: stands beside {SWEEPS[0]} at the top, not inside of it")
+    if shared := [path for path in (*product, *zipped) if path.split(".")[0] in SHARED]:
+        raise SpecError(
+            f"{shared[0]}: all points of a study share its {shared[0].split('.')[0]}; it cannot be "
+            "swept"
+        )
     if both := product.keys() & zipped.keys():
         raise SpecError(f"zip.{min(both)}: the same path stands in sweep")
     lengths = {path: len(choices) for path, choices in zipped.items()}
@@ -160,6 +172,11 @@ def sweep_points(raw: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str,
     base = {key: value for key, value in raw.items() if key not in SWEEPS}
     paths = [*product, *zipped]
     return [_point(base, paths, choice) for choice in _combine(product, together)]
+
+
+def point_name(labels: Mapping[str, Any]) -> str:
+    """The labels of a point in words: ``prior.bandwidth=0.1, seed=2``."""
+    return ", ".join(f"{path}={textwrap.shorten(str(v), 60)}" for path, v in labels.items())
 
 
 def _combine(product: dict[str, Any], together: list[Any]) -> Iterator[tuple[Any, ...]]:
@@ -210,8 +227,7 @@ def _range(where: str, values: dict[str, Any]) -> list[float]:
         raise SpecError(f"{where}: missing {missing[0]!r}; a range has from, to, n, spacing")
     low, high, n = values["from"], values["to"], values["n"]
     spacing = values.get("spacing", "linear")
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (low, high))
-    if not (numbers and math.isfinite(low) and math.isfinite(high)):
+    if not (_is_finite(low) and _is_finite(high)):
         raise SpecError(
             f"{where}: from and to should be finite numbers, found {shown(low)}, {shown(high)}"
         )
@@ -224,6 +240,12 @@ def _range(where: str, values: dict[str, Any]) -> list[float]:
         raise SpecError(f"{where}: a log spacing needs from and to above 0, found {low} and {high}")
     make = np.geomspace if spacing == "log" else np.linspace
     return [float(v) for v in make(low, high, n)]
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def _labels(values: list[Any]) -> list[Any]:

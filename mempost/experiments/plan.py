@@ -15,8 +15,9 @@ from typing import Any
 from mempost.core.errors import SpecError, nearest
 from mempost.core.identity import digest
 from mempost.core.sampler import PosteriorSampler
-from mempost.experiments.overrides import SWEEPS, sweep_points
-from mempost.experiments.spec import Spec, parse_spec
+from mempost.experiments.messages import line_of
+from mempost.experiments.overrides import SWEEPS, point_name, sweep_points
+from mempost.experiments.spec import Spec, parse_spec, spec_errors
 
 ROOTS = ("mempost.experiments.drawing", "mempost.experiments.results")
 """Modules that every run stands on besides its plugins: they make truth, data and noise, draw, and
@@ -91,7 +92,7 @@ def make_plan(raw: Mapping[str, Any], where: str, folder: Path | None = None) ->
                 f"{where}: {name}: Unknown name; allowed are {', '.join(allowed)}.{hint}"
             )
     for labels, one in sweep_points(raw):
-        at = ", ".join(f"{path}={label}" for path, label in labels.items())
+        at = point_name(labels)
         spec = parse_spec(one, f"{where} at {at}" if at else where, folder)
         point = Point(
             labels,
@@ -101,7 +102,27 @@ def make_plan(raw: Mapping[str, Any], where: str, folder: Path | None = None) ->
         )
         points.append(point)
         runs.extend(_run(point, key) for key in spec.samplers)
+    _check_replaced(raw, where, folder)
     return Plan(points[0].spec.title, dict(raw), tuple(points), tuple(runs))
+
+
+def _check_replaced(raw: Mapping[str, Any], where: str, folder: Path | None) -> None:
+    """Values that a sweep replaces are values, too: they may be missing, but not be wrong."""
+    swept = {tuple(path.split(".")) for name in SWEEPS for path in raw.get(name) or ()}
+    if swept:
+        base = {key: value for key, value in raw.items() if key not in SWEEPS}
+        errors = [
+            detail
+            for detail in spec_errors(base, folder)
+            if any(_path(detail["loc"])[: len(path)] == path for path in swept)
+            and detail["type"] != "missing"
+        ]
+        if errors:
+            raise SpecError(f"{where}: {line_of(errors[0])}; a sweep replaces it")
+
+
+def _path(place: tuple[int | str, ...]) -> tuple[str, ...]:
+    return tuple(map(str, place))
 
 
 def _run(point: Point, key: str) -> Run:

@@ -17,9 +17,11 @@ from mempost.core.errors import PluginError
 from mempost.core.operator import ForwardOperator
 from mempost.core.prior import FittedPrior, Prior, State
 from mempost.core.progress import Progress
+from mempost.core.sizes import require_memory
 from mempost.core.streams import TILE, Stream, Streams
 from mempost.experiments.build import at, build, rebuild
-from mempost.experiments.fitting import fit_prior, load_data
+from mempost.experiments.fitting import fit_prior
+from mempost.experiments.loading import data_of
 from mempost.experiments.spec import Spec
 
 
@@ -62,7 +64,7 @@ def preflight(spec: Spec, where: str) -> None:
         with at("device"):
             _check_device(spec.device)
         with at("data"):
-            data = load_data(spec)
+            data = data_of(spec)
         if any(p.standardise for p in (spec.prior, *spec.priors.values())):
             _warn_of_coordinates(spec, where)
         with at("prior"):
@@ -75,6 +77,9 @@ def preflight(spec: Spec, where: str) -> None:
                 with at(f"priors.{key}"):
                     prior = _rehearsed(own, data)
                 setup = rebuild(common, own, data, prior)
+            drawn = spec.n_samples(key) * prior.dimension
+            with at(f"samples of {key}"):
+                require_memory(drawn * prior.dtype.itemsize, f"{drawn} numbers")
             if not isinstance(setup.problem.prior, Untrained):
                 with at(f"samplers.{key}"):
                     sampler.check(setup.problem)

@@ -13,7 +13,7 @@ from mempost.core.identity import versions
 from mempost.core.plugin import Plugin
 from mempost.core.registry import REGISTRIES
 from mempost.experiments.claim import claimed
-from mempost.experiments.overrides import read_spec, set_path
+from mempost.experiments.overrides import point_name, read_spec, set_path
 from mempost.experiments.plan import Plan, make_plan
 from mempost.experiments.preflight import preflight
 from mempost.experiments.report import write_report, write_table
@@ -46,7 +46,7 @@ def check(plan: Plan, where: str) -> None:
     for point in plan.points:
         key = (point.problem_id, tuple(point.spec.samplers.values()))
         if key not in seen:
-            at = ", ".join(f"{path}={label}" for path, label in point.labels.items())
+            at = point_name(point.labels)
             seen.add(key)
             preflight(point.spec, f"{where} at {at}" if at else where)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from mempost.core.errors import SpecError, nearest
 from mempost.core.fields import PluginField, kind_definitions, resolve_kinds
@@ -28,11 +29,16 @@ def _by_sampler(value: Any) -> Any:
     return value if isinstance(value, dict) else {DEFAULT: value}
 
 
+def _with_headers(value: Any) -> Any:
+    are_names = isinstance(value, list | tuple) and all(isinstance(c, str) for c in value)
+    return {c: c for c in value} if are_names else value
+
+
 SamplesForm = BeforeValidator(
     _by_sampler, json_schema_input_type=PositiveInt | dict[Key, PositiveInt]
 )
 TableForm = BeforeValidator(
-    lambda value: {c: c for c in value} if isinstance(value, list | tuple) else value,
+    _with_headers,
     json_schema_input_type=list[str] | dict[str, str],
 )
 
@@ -121,6 +127,15 @@ def parse_spec(raw: dict[str, Any], where: str, folder: Path | None = None) -> S
         raise spec_error(error, where) from None
     except RecursionError:
         raise SpecError(f"{where}: nested too deeply") from None
+
+
+def spec_errors(raw: dict[str, Any], folder: Path | None = None) -> list[ErrorDetails]:
+    """What is wrong with a point, error by error; nothing of one that is right."""
+    try:
+        Spec.model_validate(raw, context={"folder": folder})
+    except ValidationError as error:
+        return error.errors(include_url=False)
+    return []
 
 
 def spec_schema() -> dict[str, Any]:

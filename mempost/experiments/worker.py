@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import threadpoolctl
 import torch
@@ -20,9 +19,10 @@ from mempost.core.prior import FittedPrior
 from mempost.core.progress import Progress, silent
 from mempost.core.result import DataAndPrior, PointResults, Result
 from mempost.experiments.build import Setup, build, in_coordinates, rebuild
-from mempost.experiments.fitting import fit_prior, load_data
+from mempost.experiments.fitting import fit_prior
+from mempost.experiments.loading import data_of
 from mempost.experiments.measuring import Measurement, Measurements
-from mempost.experiments.plan import PRIOR_ROOTS, Plan, Point, Run, id_of
+from mempost.experiments.plan import Plan, Point, Run
 from mempost.experiments.records import Records
 from mempost.experiments.spec import Spec
 from mempost.experiments.store import KeptFolder, Store
@@ -79,22 +79,18 @@ class Worker:
     def prior(self, prior_id: str, spec: Spec, progress: Progress = silent) -> FittedPrior:
         """The fitted prior of a spec: from memory, from what is kept, or fitted now."""
         return remember(
-            lambda: fit_prior(spec, self._data(spec), progress),
+            lambda: fit_prior(spec, data_of(spec), progress),
             "fitted",
             prior_id,
             self.store.folder,
         )
-
-    def _data(self, spec: Spec) -> Any:
-        key = id_of(spec, {"seed", "dtype", "device", "data"}, PRIOR_ROOTS)
-        return remember(lambda: load_data(spec), "examples", key)
 
     def common_setup(self, point: Point) -> Setup:
         """The inverse problem of a point under its common prior, with its data and truth."""
 
         def make() -> Setup:
             spec = point.spec
-            return build(spec, self._data(spec), self.prior(point.prior_id, spec))
+            return build(spec, data_of(spec), self.prior(point.prior_id, spec))
 
         return remember(make, "setup", point.problem_id, self.store.folder)
 
@@ -106,7 +102,7 @@ class Worker:
 
         def make() -> Setup:
             spec = run.spec
-            return rebuild(common, spec, self._data(spec), self.prior(run.prior_id, spec))
+            return rebuild(common, spec, data_of(spec), self.prior(run.prior_id, spec))
 
         return remember(make, "setup", run.point.problem_id, run.prior_id, self.store.folder)
 
@@ -142,7 +138,7 @@ class Worker:
         if one.metric.subject == "data":
             spec = run.spec
             prior = self.prior(run.prior_id, spec)
-            return DataAndPrior(in_coordinates(self._data(spec), prior), prior, spec.seed)
+            return DataAndPrior(in_coordinates(data_of(spec), prior), prior, spec.seed)
         common = self.common_setup(run.point)
         siblings = self.siblings(run)
         return PointResults(

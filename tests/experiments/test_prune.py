@@ -9,9 +9,10 @@ from mempost import Samples, TiledSampler
 from mempost.core import keeping
 from mempost.core.prior import State
 from mempost.core.registry import REGISTRIES
+from mempost.core.sizes import readable
 from mempost.core.streams import TILE
 from mempost.experiments.cli import app
-from mempost.experiments.leftovers import leftovers, readable
+from mempost.experiments.leftovers import leftovers
 from mempost.experiments.study import Study
 
 BASE = {

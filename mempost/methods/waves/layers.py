@@ -25,6 +25,8 @@ ATTENUATION = math.log(1e10)
 """a at the velocity that layers are made for."""
 CELLS = (8, 20)
 """The fewest and the most cells that are chosen."""
+MOST_CELLS = 10_000
+"""The most that may be asked for."""
 PER_WAVELENGTH = 0.4
 """Widths between these two, in wavelengths at that velocity."""
 LEAST_ATTENUATION = 10.0
@@ -66,12 +68,20 @@ class Layers:
             width: km, rounded up to cells, instead of the one chosen here.
             sigma_max: 1/s, likewise.
             order: of the stencil.
+
+        Raises:
+            ValueError: the width is of more than `MOST_CELLS` cells.
         """
         if width is None:
             wavelength = velocity / (frequency * spacing)
             cells = math.ceil(min(max(CELLS[0], PER_WAVELENGTH * wavelength), CELLS[1]))
             cells *= _cells_for_one(order)
         else:
+            if width > MOST_CELLS * spacing:
+                raise ValueError(
+                    f"pml_width is {width:g} km at a spacing of {spacing:g} km; allowed are at "
+                    f"most {MOST_CELLS} cells"
+                )
             cells = max(1, math.ceil(width / spacing - 1e-9))
         if sigma_max is None:
             worth = cells / _cells_for_one(order)

@@ -24,7 +24,7 @@ class DiscreteVariancePreserving(PreservingSchedule):
     publications: ClassVar[tuple[Publication, ...]] = (HO_2020_DENOISING,)
     beta_min: float = Field(1e-4, gt=0, lt=1)
     beta_max: float = Field(0.02, gt=0, lt=1)
-    steps: int = Field(200, ge=1)
+    steps: int = Field(200, ge=1, le=1_000_000)
     betas: Vector | None = None
 
     @model_validator(mode="after")
