@@ -111,5 +111,5 @@ def test_sizes_are_readable():
         "999 B",
         "1.0 kB",
         "1.5 MB",
-        "2000.0 GB",
+        "2.0 TB",
     ]
