@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-
 from mempost.core.dataset import Data, Dataset
-from mempost.core.errors import SpecError
 from mempost.core.prior import FittedPrior
 from mempost.core.progress import Progress, silent
 from mempost.core.streams import Streams
+from mempost.experiments.examples import require_representable
 from mempost.experiments.setting import Setting
 
 
@@ -21,13 +19,12 @@ def load_examples(dataset: Dataset, setting: Setting) -> Data:
     """The examples of any dataset, in the setting's precision and on its device.
 
     Raises:
-        SpecError: an example is not finite.
+        SpecError: an example is not finite, or its square is not in the setting's precision.
     """
     data = dataset.load(Streams(setting.seed, "data"))
-    for name, x in (("training", data.train), ("held-out", data.held_out)):
-        if not torch.isfinite(x).all():
-            raise SpecError(f"data: the {name} examples hold non-finite numbers")
     device, dtype = setting.device, setting.real_dtype
+    require_representable(data.train, dtype, "training")
+    require_representable(data.held_out, dtype, "held-out")
     return Data(data.train.to(device, dtype), data.held_out.to(device, dtype))
 
 

@@ -20,6 +20,7 @@ from mempost.core.progress import Progress
 from mempost.core.sizes import require_memory
 from mempost.core.streams import TILE, Stream, Streams
 from mempost.experiments.build import at, build, rebuild
+from mempost.experiments.examples import warn_of_examples
 from mempost.experiments.fitting import fit_prior
 from mempost.experiments.loading import data_of
 from mempost.experiments.spec import Spec
@@ -65,6 +66,8 @@ def preflight(spec: Spec, where: str) -> None:
             _check_device(spec.device)
         with at("data"):
             data = data_of(spec)
+        if data is not None:
+            warn_of_examples(data)
         if any(p.standardise for p in (spec.prior, *spec.priors.values())):
             _warn_of_coordinates(spec, where)
         with at("prior"):

@@ -191,9 +191,10 @@ def _component_bars(
         x = np.arange(count) - 0.42 + (i + 0.5) * width
         label = style.sampler_label(key)
         ax.bar(x, measured["mass"].values, width, label=label, **_filled(looks[key]))
-    for j, mass in enumerate(next(iter(drawn.values()))["mass_exact"].values):
+    exact = next(iter(drawn.values()))["mass_exact"]
+    for j, mass in enumerate(exact.values):
         _exact_line(ax, j, float(mass))
-    ax.set_xticks(range(count), [f"{j}" for j in range(count)])
+    ax.set_xticks(range(count), [f"{number}" for number in exact["component"].values])
     ax.set_xlabel("component of the prior")
     ax.set_ylabel("mass (line: exact)")
     ax.set_ylim(0, 1.04)

@@ -12,7 +12,7 @@ the answers are
     dD/dz       = (a h^2 / v) I + (a s^2 / v^2) Cov_w[x]                       (symmetric)
     Cov[x | z]  = (h^2 s^2 / v) I + (s^2 / v)^2 Cov_w[x]
 
-Differences z - a x_n are never formed for all n. Logits are a matrix product, a block of components
+Differences z - a x_n are not formed for all n. Logits are a matrix product, a block of components
 at a time, and blocks are joined by a running log-sum-exp, so memory does not grow with N.
 
 Rounding. With u the unit roundoff and R the radius of the centred data, the product form of a logit
@@ -22,8 +22,9 @@ precision; where that is not enough either, z / a and x_n are split into multipl
 a rest. Products of the first parts and their sums are then exact, so that what cancels in
 |z / a - x_n|^2 cancels without error, and the rest is smaller by 2^-24 (Ozaki, Ogita, Oishi & Rump
 2012, "Error-free transformations of matrix multiplication by using fast routines of matrix
-multiplication"). The choice depends on the level and the data alone, never on z, so the methods
-compose with torch.func.
+multiplication"). Where an example is so far out that this is too little as well, differences are
+formed after all. The choice depends on the level and the data alone, never on z, so the methods
+compose with torch.func. The centre is a median: one extreme example must not move it.
 
 Reference: Karras, Aittala, Aila & Laine 2022, "Elucidating the design space of diffusion-based
 generative models", appendix B.3 (the optimal denoiser of a finite training set).
@@ -48,6 +49,7 @@ from mempost.core.mixture import MixturePrior
 from mempost.core.noise import CLEAN, NoiseLevel
 from mempost.core.prior import State
 from mempost.core.streams import TILE, Stream
+from mempost.methods.geometry.pairwise import middle
 
 _LOGITS = 2**20
 """Logits of one block (batch x components)."""
@@ -61,13 +63,14 @@ _ACCURACY = {torch.float64: 1e-12}
 class _Query:
     """States z - a centre (batch, d) with a and v (batch or 1, 1), in the precision of the logits.
 
-    ``parts`` holds z / a in two parts where products are to be exact.
+    ``parts`` holds z / a in two parts where products are to be exact, and in one part, as it is,
+    where differences are to be formed.
     """
 
     z: Tensor
     a: Tensor
     v: Tensor
-    parts: tuple[Tensor, Tensor] | None
+    parts: tuple[Tensor, ...] = ()
 
 
 class KernelMixture(MixturePrior):
@@ -90,7 +93,7 @@ class KernelMixture(MixturePrior):
         wide = self.weights.double()
         self._log_weights = (wide / wide.sum()).log().clamp(min=-1e30)
         blocks = means.split(max(1, _NUMBERS // d))
-        self._centre = sum(x.sum(0, dtype=torch.float64) for x in blocks) / n
+        self._centre = middle(means).double()
         radius = max(float((x - self._centre).square().sum(-1).max()) for x in blocks) ** 0.5
         self._radius, self._unit = radius, 2.0 ** (math.frexp(radius)[1] - 24)
         self._square_norms = means.new_empty((2, n), dtype=torch.float64)
@@ -188,9 +191,12 @@ class KernelMixture(MixturePrior):
         single = _unit_roundoff(z.dtype) * amplified <= accuracy
         shifted = wide - a * self._centre
         if single:
-            return _Query(shifted.to(z.dtype), a.to(z.dtype), v.to(z.dtype), None)
-        double = _unit_roundoff(torch.float64) * amplified <= accuracy
-        parts = None if double else self._split(shifted / torch.where(a == 0, 1.0, a))
+            return _Query(shifted.to(z.dtype), a.to(z.dtype), v.to(z.dtype))
+        error = _unit_roundoff(torch.float64) * amplified
+        if error <= accuracy:
+            return _Query(shifted, a, v)
+        whole = wide / torch.where(a == 0, 1.0, a)
+        parts = self._split(whole - self._centre) if error * 2.0**-24 <= accuracy else (whole,)
         return _Query(shifted, a, v, parts)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,21 +216,27 @@ class KernelMixture(MixturePrior):
         """
         batch, d = query.z.shape
         size = max(1, min(_LOGITS // max(1, batch), _NUMBERS // d))
+        if len(query.parts) == 1:
+            size = max(1, size // d)
         dtype = query.z.dtype
         for start in range(0, len(self.means), size):
             part = slice(start, start + size)
             x = self.means[part].to(dtype) - self._centre.to(dtype)
             norms = self._square_norms[:, part].to(dtype)
             log_pi = self._log_weights[part].to(dtype)
-            if query.parts is None:
+            if not query.parts:
                 bias = log_pi - query.a**2 / (2 * query.v) * norms.sum(0)
                 yield part, x, torch.addmm(bias, query.a / query.v * query.z, x.T)
             else:
-                square = self._split_squares(query.parts, x, norms)
+                square = self._squares(query.parts, self.means[part].to(dtype), x, norms)
                 yield part, x, log_pi - query.a**2 / (2 * query.v) * square
 
-    def _split_squares(self, parts: tuple[Tensor, Tensor], x: Tensor, norms: Tensor) -> Tensor:
-        """|q - x|^2 for q = z / a in two parts: first what is exact, then what is small."""
+    def _squares(
+        self, parts: tuple[Tensor, ...], means: Tensor, x: Tensor, norms: Tensor
+    ) -> Tensor:
+        """|z / a - x_n|^2: by differences, or of two parts what is exact and then what is small."""
+        if len(parts) == 1:
+            return (parts[0][:, None] - means).square().sum(-1)
         (q_high, q_rest), (x_high, x_rest) = parts, self._split(x)
         exact = torch.addmm(norms[0] + q_high.square().sum(-1, True), -2 * q_high, x_high.T)
         small = norms[1] + (q_rest * (q_rest + 2 * q_high)).sum(-1, True)
@@ -234,7 +246,7 @@ class KernelMixture(MixturePrior):
     def _log_factor(self, query: _Query) -> Tensor:
         """What `_blocks` leaves out of log(pi_n N(z; a x_n, v I))."""
         constant = -0.5 * self.dimension * torch.log(2 * math.pi * query.v)
-        if query.parts is not None:
+        if query.parts:
             return constant
         return constant - query.z.square().sum(-1, keepdim=True) / (2 * query.v)
 

@@ -14,10 +14,11 @@ t = V^T J_k^T f it is an elementary function of both scales:
 P f being the part of f in the range of J_k, |P f|^2 = sum_i t_i^2 / l_i. It falls in h and in
 gamma, from |f|^2 / (2 gamma^2) at h = 0, the gap of the likelihood-weighted lookup. Beside the
 generating component with weight 1 its competitors have sum_k exp(-g_nk): where that sum is 1, half
-of the mass has left. The scale at which this happens, the other one given, separates collapse from
-mixing; with N - 1 competitors at equal distance, g = log(N - 1). The median over the examples n is
-taken. A part of f outside the range of J_k, which only a nonlinear F has, is resolved at every
-bandwidth: then no bandwidth mixes the components.
+of the mass has left. Equal examples are one point with all their weight: c_n copies compete with
+sum_k (c_k / c_n) exp(-g_nk), k over the other points. The scale at which this happens, the other
+one given, separates collapse from mixing; with N - 1 competitors at equal distance, g = log(N - 1).
+The median over the examples n is taken. A part of f outside the range of J_k, which only a
+nonlinear F has, is resolved at every bandwidth: then no bandwidth mixes the components.
 
 In one dimension with spacing delta and slope F' the condition is delta^2 F'^2 = 2 (gamma^2 +
 h^2 F'^2) log(N - 1): the bandwidth and the width gamma/|F'| of the likelihood, combined, against
@@ -35,6 +36,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mempost.methods.geometry.distinct import Distinct
 from mempost.methods.posteriors.linearisation_store import Linearisations
 
 _RANGE = (-40.0, 40.0)
@@ -51,12 +53,14 @@ class Gaps:
         outside: |f - P f|^2 (n, k).
         inside: t_i^2 / l_i (n, k, d).
         eigenvalues: l_i (k, d).
-        references: the examples n.
+        odds: c_k / c_n, and 0 where k is n (n, k).
+        references: the examples n, by their numbers among the points that differ.
     """
 
     outside: Float[Tensor, "n k"]
     inside: Float[Tensor, "n k d"]
     eigenvalues: Float[Tensor, "k d"]
+    odds: Float[Tensor, "n k"]
     references: Tensor
 
     @classmethod
@@ -73,9 +77,10 @@ class Gaps:
 
     @classmethod
     def _of(cls, linearisations: Linearisations, references: int) -> Gaps:
-        n = len(linearisations.points)
+        points = Distinct.of(linearisations.points)
+        n = len(points)
         chosen = torch.linspace(0, n - 1, min(references, n)).round().long()
-        values = linearisations.values_at(chosen)
+        values = linearisations.values_at(points.first[chosen])
         outside, inside, eigenvalues = [], [], []
         for k in range(len(linearisations.blocks)):
             found = linearisations.block_statistics(k, values)
@@ -87,10 +92,13 @@ class Gaps:
             outside.append(torch.where(rest > _ROUNDING * found.square, rest, 0.0))
             inside.append(share)
             eigenvalues.append(decay[:, 0])
+        odds = points.copies / points.copies[chosen, None].to(values)
+        odds[torch.arange(len(chosen)), chosen] = 0.0
         return cls(
-            torch.cat(outside).mT,
-            torch.cat(inside).movedim(0, 1),
-            torch.cat(eigenvalues),
+            torch.cat(outside)[points.first].mT,
+            torch.cat(inside)[points.first].movedim(0, 1),
+            torch.cat(eigenvalues)[points.first],
+            odds,
             chosen,
         )
 
@@ -103,11 +111,8 @@ class Gaps:
     def competitors(
         self, h: Float[Tensor, " n"], gamma: Float[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
-        """sum_{k != n} exp(-g_nk)."""
-        terms = torch.exp(-self.gaps(h, gamma))
-        rows = torch.arange(len(terms))
-        terms[rows, self.references] = 0.0
-        return terms.sum(1)
+        """sum_{k != n} (c_k / c_n) exp(-g_nk)."""
+        return (self.odds * torch.exp(-self.gaps(h, gamma))).sum(1)
 
     def bandwidth(self, gamma: float) -> float:
         """The bandwidth at which the median example loses half of its mass.
@@ -139,7 +144,7 @@ class Gaps:
 
         It is 0 where the function is larger at once, infinite where it stays below.
         """
-        low = self.outside.new_full((len(self.references),), _RANGE[0])
+        low = self.outside.new_full((len(self.outside),), _RANGE[0])
         high = torch.full_like(low, _RANGE[1])
         at_once = competitors(scale * low.exp()) > 1
         reached = competitors(scale * high.exp()) > 1

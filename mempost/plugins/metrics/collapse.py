@@ -3,7 +3,7 @@
 The effective number exp(H) of component masses and the largest of them (see `effective_modes`), the
 mean distance of draws to the nearest example, in units of the distance between neighbouring
 examples (the median over examples of the distance to the nearest other one), and the scales at
-which components are predicted to separate (see `separation`).
+which components are predicted to separate (see `separation`). Equal examples are one.
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ class Collapse(Metric):
         if len(means) > 1:
             neighbours = nearest_distances(means, means, 2)[0][:, 1].median()
             drawn = nearest_distances(result.samples.flat, means, 1)[0].mean()
-            if neighbours > 0:
-                found["atom_distance"] = float(drawn / neighbours)
+            found["atom_distance"] = float(drawn / neighbours)
             if self.separation and result.problem.question is not None:
                 found |= self._scales(result)
         return Measured(found)

@@ -1,6 +1,6 @@
 """Dominance bandwidth: below it the likelihood no longer reaches between training points.
 
-In one dimension, with delta the mean spacing of the training points,
+In one dimension, with delta the mean spacing of the training points that differ,
 
     h_crit = sqrt(delta gamma / mean_n |F'(x_n)|)
 
@@ -18,6 +18,7 @@ from mempost.core.measured import Measured
 from mempost.core.metric import Metric, Subject
 from mempost.core.result import PointResults
 from mempost.methods.bibliography import SIAHKOOHI_2026_MEMORIZATION
+from mempost.methods.geometry.distinct import Distinct
 
 
 class DominanceBandwidth(Metric):
@@ -40,6 +41,7 @@ class DominanceBandwidth(Metric):
         if point.data is None or point.problem.dimension != 1:
             return Measured()
         x = point.data.train.flatten(1)
+        x = x[Distinct.of(x).first]
         spacing = float(x.max() - x.min()) / max(1, len(x) - 1)
         _, jacobian = point.problem.linearise(x)  # F' in units of the noise
         slope = float(jacobian.flatten(1).norm(dim=1).mean())

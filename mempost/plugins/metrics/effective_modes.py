@@ -20,8 +20,8 @@ from mempost.methods.geometry.masses import component_masses
 class EffectiveModes(Metric):
     """Exponential of the entropy of the component masses, and the largest mass.
 
-    Columns ``effective_modes`` and ``max_mass``. Needs a prior that has components or
-    keeps its examples.
+    Columns ``effective_modes`` and ``max_mass``; equal components are one. Needs a prior that has
+    components or keeps its examples.
     """
 
     publications = (HILL_1973_DIVERSITY,)

@@ -33,6 +33,7 @@ from mempost.core.measured import BOUND, Array, Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.core.streams import Stream
+from mempost.methods.geometry.distinct import Distinct
 from mempost.methods.geometry.pairwise import nearest_distances
 from mempost.methods.statistics import bootstrap, distances
 from mempost.methods.statistics.per_draw import chi_squared, velocity_rmse
@@ -120,10 +121,13 @@ class ErrorDecomposition(Metric):
             if models is None or result.truth is None:
                 return None
             return velocity_rmse(models, x, result.truth)
-        if result.data is None or len(result.data.train) < 2:
+        if result.data is None:
             return None
         to_raw = result.problem.prior.coordinates.to_raw
         train = to_raw(result.data.train.flatten(1))
+        train = train[Distinct.of(train).first]
+        if len(train) < 2:
+            return None
         found, _ = nearest_distances(to_raw(x), train, min(self.k, len(train)))
         rule = NearestNeighbour(k=self.k, threshold=self.threshold)
         return rule.measure(found)["rate"].double().cpu()

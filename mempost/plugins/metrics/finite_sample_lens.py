@@ -3,7 +3,8 @@
 A sampler can end on the right modes and be wrong on the way there, or the other way round. The lens
 compares at every level that the sampler's ``trace`` names (see `particle_law`), and at the end:
 
-    mass            posterior probability of each component of the prior (see `masses`)
+    mass            posterior probability of each component of the prior (see `masses`: equal
+                    ones are one, with the number of the first)
     hallucinated    mass on components whose exact mass is below ``threshold``
     off-atom        share of draws that are no copy of an atom: d_1 > d_2 / 3 with the distances
                     to the nearest and the second nearest one (only where the prior is atoms)
@@ -24,7 +25,7 @@ from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.methods.bibliography import BURNS_2026_LENS
-from mempost.methods.geometry.masses import component_masses
+from mempost.methods.geometry.masses import centres, component_masses, kinds
 from mempost.methods.geometry.pairwise import nearest_distances
 from mempost.methods.statistics.lens_verdict import Thresholds, sentence
 from mempost.methods.statistics.particle_law import ParticleLaw, particle_laws
@@ -75,12 +76,14 @@ class FiniteSampleLens(Metric):
             }
             along = {name: ("level", list(values)) for name, values in found.items()}
         drawn = _pictured(laws) if laws and result.problem.dimension == 1 else {}
-        listed: dict[str, Collection[float]] = {"component": range(self.limit)}
+        masses, distinct = self._masses(result), kinds(result.problem.prior)
+        numbers = distinct.first.tolist() if masses and distinct is not None else []
+        listed: dict[str, Collection[float]] = {"component": numbers[: self.limit]}
         if self.times is not None:
             listed["level"] = self.times
         return Measured(
-            along | drawn | self._masses(result) | _off_atom(result),
-            {"level": [law.t for law in laws]},
+            along | drawn | masses | _off_atom(result),
+            {"level": [law.t for law in laws], "component": numbers},
             columns=listed,
             unlisted=drawn,
         )
@@ -124,10 +127,10 @@ def _pictured(laws: Sequence[ParticleLaw]) -> dict[str, Variable]:
 
 
 def _off_atom(result: Result) -> dict[str, Variable]:
-    prior = ask(result.problem.prior, HasComponents)
-    if prior is None or len(prior.means) < 2:
+    prior, atoms = ask(result.problem.prior, HasComponents), centres(result.problem.prior)
+    if prior is None or atoms is None or len(atoms) < 2:
         return {}
     if bool((prior.component_variances(torch.zeros(1, dtype=torch.long)) > 0).any()):
         return {}
-    distances, _ = nearest_distances(result.samples.flat, prior.means, 2)
+    distances, _ = nearest_distances(result.samples.flat, atoms, 2)
     return {"off_atom_mass": (distances[:, 0] > distances[:, 1] / 3).double().mean()}

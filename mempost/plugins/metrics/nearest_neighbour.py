@@ -1,6 +1,7 @@
 """Nearest-neighbour memorization, never without its null.
 
-With d_1 <= d_2 <= ... the distances of a sample to the N training examples and k = min(k, N),
+With d_1 <= d_2 <= ... the distances of a sample to the N training examples that differ (copies of
+one example are one neighbour, not several) and k = min(k, N),
 
     ratio       r = d_1 / mean(d_2, ..., d_k)          memorized if r < threshold
     third rule  d_1 < d_2 / 3                          (Yoon et al. 2023)
@@ -8,13 +9,13 @@ With d_1 <= d_2 <= ... the distances of a sample to the N training examples and 
 
 A rate alone says nothing: in few dimensions, examples that no prior has ever seen pass the ratio
 test in most cases. So the same numbers are computed for two controls, held-out examples against the
-training set, and training examples against the others (leave one out). Beside the excess of a rate
-p over the held-out one p_0 stands the rate corrected for it,
+training set, and training examples, each once, against the others (leave one out). Beside the
+excess of a rate p over the held-out one p_0 stands the rate corrected for it,
 
     (p - p_0) / (1 - p_0)
 
 (Cohen's kappa, Cohen 1960): 1 if all draws are memorized, 0 if no more of them than of fresh
-examples. 0/0 counts as 0: a copy of an example that is in the training set twice is a copy.
+examples.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from mempost.methods.bibliography import (
     YOON_2023_DIFFUSION,
 )
 from mempost.methods.geometry.coordinates import CoordinateSystem, in_coordinates
+from mempost.methods.geometry.distinct import Distinct
 from mempost.methods.geometry.pairwise import nearest_distances
 from mempost.methods.statistics import bootstrap
 from mempost.methods.statistics.thinning import thin_rows
@@ -46,11 +48,11 @@ class NearestNeighbour(Metric):
     (the samples), ``_held_out`` or ``_leave_one_out``, and by ``_low`` and ``_high`` for its
     bootstrap interval; rates also as ``_excess``, samples minus held-out, and ``_corrected``, the
     excess over 1 minus held-out (left out where the held-out rate is 1). ``nn_distinct`` counts the
-    different nearest examples of the draws under the ratio rule. For pictures the ratio of every
-    draw, held-out and left-out example, and nearest example and distance of every draw, are kept
-    beside them. In the prior's coordinates columns
-    begin with ``nn_prior_``, so that the metric can stand in a spec twice. Ratios need two training
-    examples to compare with.
+    different nearest examples of the draws under the ratio rule; of copies the first is named. For
+    pictures the ratio of every draw, held-out and left-out example, and nearest example and
+    distance of every draw, are kept beside them. In the prior's coordinates columns begin with
+    ``nn_prior_``, so that the metric can stand in a spec twice. Ratios need two training examples
+    that differ.
     """
 
     k: int = Field(50, ge=2, description="neighbours in the ratio, at most N")
@@ -68,6 +70,8 @@ class NearestNeighbour(Metric):
             return Measured()
         train = in_coordinates(result.data.train.flatten(1), self.coordinates, result)
         held_out = in_coordinates(result.data.held_out.flatten(1), self.coordinates, result)
+        first = Distinct.of(train).first
+        train = train[first]
         held_out, left_out = thin_rows(held_out, self.controls), thin_rows(train, self.controls)
         x = in_coordinates(result.samples.flat, self.coordinates, result)
         chains, draws = result.samples.values.shape[:2]
@@ -104,7 +108,7 @@ class NearestNeighbour(Metric):
         if "rate" in measured:
             memorized = neighbours[measured["rate"] > 0, 0]
             found["distinct"] = len(memorized.unique())
-        drawn: dict[str, Variable] = {"nearest": ("draw", neighbours[:, 0])}
+        drawn: dict[str, Variable] = {"nearest": ("draw", first[neighbours[:, 0]])}
         drawn |= {"distance": ("draw", distances[:, 0]), "threshold": self.threshold}
         for suffix, axis, values, *_ in sets:
             if "ratio_mean" in values:
@@ -123,8 +127,8 @@ class NearestNeighbour(Metric):
         """Ratio and memorized-or-not (0 or 1) of every query from its ascending distances."""
         values: dict[str, Tensor] = {}
         if distances.shape[1] > 1:
-            ratio = _quotient(distances[:, 0], distances[:, 1:].mean(1))
-            third = _quotient(distances[:, 0], distances[:, 1])
+            ratio = distances[:, 0] / distances[:, 1:].mean(1)
+            third = distances[:, 0] / distances[:, 1]
             values["ratio_mean"] = ratio
             values["rate"] = (ratio < self.threshold).double()
             values["third_rate"] = (third < 1 / 3).double()
@@ -157,7 +161,3 @@ def _medians(values: Float[Tensor, " n"], counts: Tensor) -> Float[Tensor, " res
     below = counts[:, order].cumsum(1)
     middle = below.new_full((len(below), 1), len(values) / 2)
     return ordered[torch.searchsorted(below, middle)[:, 0]]
-
-
-def _quotient(numerator: Tensor, denominator: Tensor) -> Tensor:
-    return torch.where(numerator == 0, 0.0, numerator / denominator)

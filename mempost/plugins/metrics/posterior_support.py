@@ -17,6 +17,7 @@ from mempost.core.capabilities import HasAtoms, ask
 from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
+from mempost.methods.geometry.distinct import Distinct
 
 
 class PosteriorSupport(Metric):
@@ -24,7 +25,8 @@ class PosteriorSupport(Metric):
 
     Columns ``support_size`` (the fewest examples that hold ``share`` of the mass),
     ``support_of`` (N), ``support_largest`` (the largest weight) and ``support_gap`` (log weight of
-    the first minus that of the second, in nats). Only for posteriors of weighted atoms.
+    the first minus that of the second, in nats). Equal examples are one, with the sum of their
+    weights. Only for posteriors of weighted atoms.
     """
 
     share: float = Field(0.999, gt=0, lt=1, description="of the mass")
@@ -33,12 +35,18 @@ class PosteriorSupport(Metric):
         posterior = ask(result.posterior, HasAtoms)
         if posterior is None:
             return Measured()
-        log_weights = posterior.log_weights.double().sort(descending=True).values
+        points = Distinct.of(posterior.atoms)
+        # the largest log weight of the copies, and what the others add to it
+        log_weights = posterior.log_weights.double()
+        largest = log_weights.new_full((len(points),), -math.inf)
+        largest = largest.scatter_reduce(0, points.place, log_weights, "amax")
+        shares = points.total((log_weights - largest[points.place]).exp())
+        log_weights = (largest + shares.log()).sort(descending=True).values
         held = log_weights.exp().cumsum(0)
         short = held < self.share * held[-1]
         found = {
             "support_size": float(short.sum()) + 1,
-            "support_of": float(len(held)),
+            "support_of": float(len(points)),
             "support_largest": float(log_weights[0].exp()),
         }
         if len(held) > 1 and bool(torch.isfinite(log_weights[1])):
