@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import hankel1
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from mempost.benchmarks._helmholtz_reference import ReferenceMethod
 from mempost.core.autodiff import value_and_pullback
 from mempost.core.counters import counting
 from mempost.core.streams import Streams
+from mempost.experiments.worker import limited_threads
 from mempost.methods.waves.backends import mkl
 from mempost.methods.waves.checks import CoarseGridWarning
 from mempost.methods.waves.stencils import StencilName
@@ -108,7 +108,7 @@ def _cases(quick: bool) -> list[Case]:
 
 def _measure(case: Case, reference: float, quick: bool) -> dict[str, Any] | None:
     operator, dtype = case.operator(), DTYPES[case.dtype]
-    with threadpool_limits(case.threads), _torch_threads(case.threads):
+    with limited_threads(case.threads):
         m = _models(case.batch, operator.shape, dtype).to(case.device)
         if case.backend == "pardiso" and not mkl.is_installed():
             return None
@@ -166,7 +166,7 @@ def _phases(operator: Helmholtz, m: Tensor, repeats: int, device: str) -> dict[s
 def _reference(repeats: int) -> dict[str, Any]:
     method = ReferenceMethod(NODES["sources"], NODES["receivers"])
     shape = (method.n, method.n)
-    with threadpool_limits(1):
+    with limited_threads(1):
         homogeneous, _ = method.gradient(np.full(shape, SLOWNESS**2), np.zeros((15, 196)))
         m = _models(1, shape, torch.float64)[0].numpy()
         observed, _ = method.gradient(m, np.zeros((15, 196)))
@@ -221,11 +221,10 @@ def _workers(gradients: int) -> list[dict[str, Any]]:
 
 
 def _work(case: Case, gradients: int, barrier: Any, times: Any) -> None:
-    torch.set_num_threads(1)
-    operator = case.operator()
-    m = _models(1, operator.shape, DTYPES[case.dtype])
-    observed = operator(m)
-    with threadpool_limits(1):
+    with limited_threads(1):
+        operator = case.operator()
+        m = _models(1, operator.shape, DTYPES[case.dtype])
+        observed = operator(m)
         for _ in range(5):
             _gradient(operator, m, observed)
         barrier.wait(timeout=600)
@@ -253,20 +252,6 @@ def _green(operator: Helmholtz) -> Tensor:
 
 def _relative(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
-
-
-class _torch_threads:  # noqa: N801
-    """Limit torch to a number of threads inside a block."""
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-
-    def __enter__(self) -> None:
-        self.before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self.before)
 
 
 def _best(call: Callable[[], object], repeats: int, device: str) -> float:

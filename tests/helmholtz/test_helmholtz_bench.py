@@ -35,7 +35,8 @@ def test_reference_method_gives_the_data_and_the_inner_gradient():
 
 
 @pytest.mark.parametrize(("backend", "batch"), [("superlu", 1), ("batched", 2)])
-def test_rows_are_complete(backend, batch):
+def test_rows_are_complete(backend, batch, monkeypatch):
+    monkeypatch.setattr(bench.Case, "threads", 1)  # two would wait for cores that others have
     row = bench._measure(bench.Case("compact", 0.04, "complex64", backend, batch), 1.0, quick=True)
     assert row.keys() >= COLUMNS
     assert row["unknowns"] == 66**2
@@ -43,6 +44,14 @@ def test_rows_are_complete(backend, batch):
     assert row["rounding"] < 1e-4
     assert row["factorisations"] == 1
     assert row["speedup"] == pytest.approx(1 / row["seconds_per_gradient"])
+
+
+def test_threads_are_as_many_as_before():
+    """Of torch, and of the MKL inside it, which only this text tells."""
+    before = torch.__config__.parallel_info()
+    with bench.limited_threads(torch.get_num_threads() + 1):
+        assert torch.__config__.parallel_info() != before
+    assert torch.__config__.parallel_info() == before
 
 
 def test_a_missing_backend_leaves_its_rows_out(monkeypatch):
