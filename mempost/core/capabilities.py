@@ -32,7 +32,7 @@ Withheld = Mapping[type, str]
 
 def ask(thing: object, capability: type[C]) -> C | None:
     """The thing itself if it has the capability, else None."""
-    if not isinstance(thing, capability) or capability in _withheld(thing):
+    if capability in _withheld(thing) or not isinstance(thing, capability):
         return None
     return thing
 
@@ -164,6 +164,17 @@ class HasBandwidth(HasComponents, Protocol):
 
     @property
     def bandwidth(self) -> float: ...
+
+
+@runtime_checkable
+class HasLimitLaw(Protocol):
+    """The share of its flow that ends on training examples, in closed form.
+
+    The probability that the flow from the noised prior ends within a distance of an example, while
+    examples are far apart.
+    """
+
+    def limit_law(self, tolerance: float, /) -> float: ...
 
 
 class TrainingHistory(Protocol):

@@ -1,13 +1,16 @@
 """Where the reverse process starts, at the first noise level z = a x + s e.
 
     marginal          x from the prior: the exact law of z
+    examples          x from the training examples of the prior: what its training noised
     noise             x = 0
     standard_normal   z = e, whatever the level is
     points            z = a u for given points u; row i starts at point i modulo their number
     square            the same for points on the boundary of a square
     latents           x = 0 with given e, from a file; rows as for points
 
-All but the first start from another law than that of z where the first level still sees x.
+All but the first start from another law than that of z where the first level still sees x;
+``examples`` is the first for a prior whose draws are its examples, and the start of the laws of
+regularised flows, whose draws are not.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.arrays import Matrix
+from mempost.core.capabilities import HasExamples, require
 from mempost.core.errors import PluginError
 from mempost.core.identity import sha256_of
 from mempost.core.memory import remember
@@ -57,6 +61,17 @@ class Marginal(Start):
 
     def calls(self, prior: FittedPrior) -> int:
         return prior.draw_calls
+
+
+class NoisedExamples(Start):
+    """z = a x + s e with x from the training examples, by their weights."""
+
+    type: Literal["examples"] = "examples"
+
+    def draw(self, prior: FittedPrior, level: NoiseLevel, stream: Stream) -> Tensor:
+        x, weights = require(prior, HasExamples, "start: examples", "take marginal").examples
+        rows = stream.categorical(weights, TILE).to(prior.device)
+        return level.perturb(x[rows].to(prior.dtype), stream)
 
 
 class Noise(Start):
@@ -158,5 +173,7 @@ def _read(file: Path) -> Tensor:
     return torch.from_numpy(rows.astype(np.float64))
 
 
-StartField = Annotated[Marginal | Noise | StandardNormal | Points | Square | Latents, ONE_OF]
+StartField = Annotated[
+    Marginal | NoisedExamples | Noise | StandardNormal | Points | Square | Latents, ONE_OF
+]
 """A start in a spec: a name, or ``{type: square, half_side: 2.1}``."""

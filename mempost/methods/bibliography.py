@@ -14,6 +14,14 @@ ALPAYDIN_1998_DIGITS = Publication(
     1998,
     "https://doi.org/10.24432/C50P49",
 )
+BAPTISTA_2025_MEMORIZATION = Publication(
+    "baptista2025memorization",
+    "Ricardo Baptista and Agnimitra Dasgupta and Nikola B. Kovachki and Assad Oberai and "
+    "Andrew M. Stuart",
+    "Memorization and Regularization in Generative Diffusion Models",
+    2025,
+    "https://arxiv.org/abs/2501.15785",
+)
 BONNEEL_2015_SLICED = Publication(
     "bonneel2015sliced",
     "Nicolas Bonneel and Julien Rabin and Gabriel Peyré and Hanspeter Pfister",
@@ -231,6 +239,13 @@ SAILYNOJA_2022_GRAPHICAL = Publication(
     "and multiple sample comparison",
     2022,
     "https://doi.org/10.1007/s11222-022-10090-6",
+)
+SCARVELIS_2025_CLOSED = Publication(
+    "scarvelis2025closed",
+    "Christopher Scarvelis and Haitz Sáez de Ocáriz Borde and Justin Solomon",
+    "Closed-Form Diffusion Models",
+    2025,
+    "https://arxiv.org/abs/2310.12395",
 )
 SIAHKOOHI_2026_MEMORIZATION = Publication(
     "siahkoohi2026memorization",

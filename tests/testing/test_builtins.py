@@ -23,6 +23,14 @@ from mempost.testing import (
 VARIANTS = {
     "prior:empirical_gmm": [{"bandwidth": 0.0}, {"standardise": True}],
     "prior:gaussian": [{"standardise": True}],
+    "prior:tikhonov": [
+        {"directions": "covariance", "c": 0.3},
+        {"c": {"type": "power", "c": 0.1, "exponent": 1.0}, "standardise": True},
+        {"c": {"type": "preserving", "c": 0.1, "sigma_max": 20.0}},
+        {"base": {"type": "empirical_gmm", "bandwidth": 0.3}},
+    ],
+    "prior:empirical_bayes": [{"base": {"type": "empirical_gmm", "bandwidth": 0.3}, "tau": 2.0}],
+    "prior:smoothed": [{"base": {"type": "empirical_gmm", "bandwidth": 0.3}}],
     "operator:mask": [{"shape": [7], "keep": [6, 0, 3], "pattern": None}],
     "operator:blur": [{"boundary": "zero", "width": 2.0}, {"boundary": "periodic"}],
     "operator:polynomial": [{"coefficients": [0.5, -2.0]}],

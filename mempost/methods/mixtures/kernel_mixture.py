@@ -50,6 +50,7 @@ from mempost.core.noise import CLEAN, NoiseLevel
 from mempost.core.prior import State
 from mempost.core.streams import TILE, Stream
 from mempost.methods.geometry.pairwise import middle
+from mempost.methods.statistics.chi_squared import within
 
 _LOGITS = 2**20
 """Logits of one block (batch x components)."""
@@ -173,6 +174,10 @@ class KernelMixture(MixturePrior):
     def _from_state(cls, state: State) -> Self:
         tensors, values = state
         return cls(tensors["means"], values["bandwidth"], tensors["weights"], values["shape"])
+
+    def limit_law(self, tolerance: float) -> float:
+        """P(|h e| < tolerance) for e ~ N(0, I); 1 for atoms."""
+        return within(tolerance, self.bandwidth, self.dimension)
 
     # -- weights, a block of components at a time -----------------------------------------------
 
