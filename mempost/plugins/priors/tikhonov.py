@@ -25,7 +25,7 @@ generative diffusion models" (equations 5.3 and 5.7).
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -181,9 +181,9 @@ class Tikhonov(CompositePrior):
     )
 
     def _compose(self, parts: Parts, x: Tensor | None, streams: Streams) -> FittedPrior:
-        made: tuple[Any, ...] = parts["base"], self.draws, strength_of(self.c)
+        base, strength = parts["base"], strength_of(self.c)
         if self.directions == "equal":
-            return FittedTikhonov(*made)
+            return FittedTikhonov(base, self.draws, strength)
         if x is None:
             raise PluginError("tikhonov: directions: covariance needs training data; give data")
         values, basis = torch.linalg.eigh(torch.cov(x.double().T).reshape(x.shape[1], -1))
@@ -194,4 +194,4 @@ class Tikhonov(CompositePrior):
                 "directions: covariance divides by their variances; give more data, fewer "
                 "coordinates, or directions: equal"
             )
-        return FittedTikhonov(*made, basis.to(x), (1 / values).to(x))
+        return FittedTikhonov(base, self.draws, strength, basis.to(x), (1 / values).to(x))
