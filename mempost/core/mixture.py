@@ -34,7 +34,10 @@ class MixturePrior(FittedPrior):
     def factor_product(
         self, index: Tensor, v: Float[Tensor, "k d p"], transpose: bool = False
     ) -> Float[Tensor, "k d p"]:
-        """L_n v, or L_n^T v, for the components n in ``index`` (k,)."""
+        """L_n v, or L_n^T v, for the components n in ``index`` (k,), in the precision of v.
+
+        That is the prior's or a higher one.
+        """
 
     @abstractmethod
     def factor_solve(

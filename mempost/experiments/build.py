@@ -72,8 +72,9 @@ def build(
     shape, dtype = operator.range_shape(prior.shape), _dtype(setting, operator)
     if observation.truth is None:
         y = _given(observation, shape, dtype, setting.device)
-        problem = InverseProblem(prior, operator, _noise(question.noise, y), y)
-        return Setup(problem, examples, None, simulator)
+        noise = _noise(question.noise, y)
+        _require_resolved(noise, y)
+        return Setup(InverseProblem(prior, operator, noise, y), examples, None, simulator)
     truth = prior.coordinates.from_raw(truth_of(observation.truth, setting, data, prior))
     if rehearsed:
         y = torch.zeros(shape, dtype=dtype, device=setting.device)
@@ -83,6 +84,7 @@ def build(
         noise = _noise(question.noise, y)
         if observation.noisy:
             y = noise.perturb(y, Streams(setting.observation_seed, "noise").at())
+        _require_resolved(noise, y)
     return Setup(InverseProblem(prior, operator, noise, y), examples, truth, simulator)
 
 
@@ -171,6 +173,20 @@ def _noise(noise: NoiseSpec, y: Tensor) -> GaussianNoise:
     if not largest > 0:
         raise SpecError("noise.relative_to_max: the data are zero, so the noise would be; give std")
     return GaussianNoise(noise.relative_to_max * largest, is_complex)
+
+
+def _require_resolved(noise: GaussianNoise, y: Tensor) -> None:
+    """Refuse noise that is smaller than the rounding of the data that it is on."""
+    eps = torch.finfo(y.dtype).eps
+    lost = float(noise.whiten(eps * y).abs().max())
+    if lost > 1:
+        precision = "float64" if y.dtype in (torch.float64, torch.complex128) else "float32"
+        remedy = "" if precision == "float64" else "; take dtype: float64"
+        raise SpecError(
+            f"noise: data of up to {float(y.abs().max()):.2g} are rounded to "
+            f"{eps * float(y.abs().max()):.1g} in {precision}, {lost:.2g} standard deviations of "
+            f"the noise{remedy}"
+        )
 
 
 def _dtype(setting: Setting, operator: ForwardOperator) -> torch.dtype:

@@ -6,38 +6,17 @@ memorization. One line each says what was found, and what the numbers make of it
 
 from __future__ import annotations
 
-import math
 import warnings
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from mempost.core.dataset import Data
-from mempost.core.errors import MempostWarning, SpecError
+from mempost.core.errors import MempostWarning
 from mempost.methods.geometry.distinct import Distinct
 from mempost.methods.geometry.pairwise import middle
 
 FAR = 1e3
 """Times as far from the median as half of the examples: what nobody calls spread."""
-
-
-def require_representable(x: Float[Tensor, "n *shape"], dtype: torch.dtype, name: str) -> None:
-    """Numbers whose squares fit into the precision.
-
-    Raises:
-        SpecError: an example holds another one.
-    """
-    if not torch.isfinite(x).all():
-        raise SpecError(f"data: the {name} examples hold non-finite numbers")
-    largest = math.sqrt(torch.finfo(dtype).max)
-    if x.numel() and float(x.abs().max()) > largest:
-        n, value = _largest(x.flatten(1))
-        precision = str(dtype).partition(".")[2]
-        raise SpecError(
-            f"data: {name} example {n} holds {value:g}, whose square {precision} cannot hold; "
-            f"allowed are numbers up to {largest:.2g}. Leave the example out, or its fill values"
-        )
 
 
 def warn_of_examples(data: Data) -> None:
@@ -71,12 +50,6 @@ def warn_of_examples(data: Data) -> None:
             "far out as half of the examples; if it stands for a missing value, leave it out: "
             "distances stay right, means, standard deviations and scales do not"
         )
-
-
-def _largest(x: Float[Tensor, "n d"]) -> tuple[int, float]:
-    """The number of the example that holds the largest number, and that number."""
-    n = int(x.abs().amax(1).argmax())
-    return n, float(x[n, x[n].abs().argmax()])
 
 
 def _warn(text: str) -> None:

@@ -107,9 +107,10 @@ class GaussNewton(Preconditioner):
         else:
             L = self.prior_variance**0.5 * torch.eye(problem.dimension).to(x)
         _, A = problem.linearise(x)
-        AL = require_finite(A @ L, "whitened Jacobian")
-        upper = torch.linalg.cholesky(torch.eye(len(L)).to(x) + AL.mT @ AL).mT
-        return torch.linalg.solve_triangular(upper, L.expand_as(upper), upper=True, left=False)
+        AL = require_finite(A @ L, "whitened Jacobian").double()  # squared, it needs the digits
+        upper = torch.linalg.cholesky(torch.eye(len(L)).to(AL) + AL.mT @ AL).mT
+        wide = L.double().expand_as(upper)
+        return torch.linalg.solve_triangular(upper, wide, upper=True, left=False).to(x)
 
 
 PreconditionerField = Annotated[

@@ -59,14 +59,16 @@ class FullMixture(MixturePrior):
     ) -> Self:
         """From full covariances (positive semi-definite), or from the diagonals of diagonal ones.
 
-        Eigenvalues that are zero up to rounding are set to zero.
+        Decomposed in the precision of the covariances, kept in that of the means. Eigenvalues that
+        are zero up to rounding are set to zero.
         """
         if covariances.ndim == 2:
-            return cls(weights, means, covariances, shape=shape)
+            return cls(weights, means, covariances.to(means.dtype), shape=shape)
         eigenvalues, bases = torch.linalg.eigh(covariances)
         rounding = torch.finfo(covariances.dtype).eps * eigenvalues.shape[-1]
         zero = eigenvalues <= rounding * eigenvalues[:, -1:]
-        return cls(weights, means, torch.where(zero, 0.0, eigenvalues), bases, shape)
+        eigenvalues = torch.where(zero, 0.0, eigenvalues)
+        return cls(weights, means, eigenvalues.to(means.dtype), bases.to(means.dtype), shape)
 
     @property
     def withheld(self) -> Withheld:
@@ -134,10 +136,10 @@ class FullMixture(MixturePrior):
 
     def factor_product(self, index: Tensor, v: Tensor, transpose: bool = False) -> Tensor:
         """L_k v or L_k^T v."""
-        root = self.eigenvalues[index].sqrt()[..., None]
+        root = self.eigenvalues[index].to(v.dtype).sqrt()[..., None]
         if self.bases is None:
             return root * v
-        u = self.bases[index]
+        u = self.bases[index].to(v.dtype)
         return root * (u.mT @ v) if transpose else u @ (root * v)
 
     def factor_solve(self, index: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

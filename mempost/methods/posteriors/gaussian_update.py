@@ -7,15 +7,23 @@ With K_d = I_d + A^T A and K_m = I_m + A A^T (Woodbury's identity),
                                    log det K_m = log det K_d               (determinant lemma)
 
 Every component of a linearised Gaussian mixture is this problem in the coordinates of its own
-factor. Only the smaller of K_d and K_m is formed and factorised, for a batch of problems at once.
-The quadratic form is a sum of squares, so it does not cancel.
+factor. Only the smaller of K_d and K_m is factorised, for a batch of problems at once.
+
+Rounding. Everything here is done in double precision, whatever the problem's is. K = R^T R comes
+from the QR decomposition of [A; I], so that A is never squared (Bjoerck 1996, "Numerical methods
+for least squares problems", section 2.7). Sums of squares take the place of differences: with
+t = K_m^-1 A v the variance along v is
+
+    v^T K_d^-1 v  =  |v|^2 - |R^-T A v|^2  =  |v - A^T t|^2 + |t|^2,
+
+and the second form keeps its digits where the data leave nothing of |v|^2; it is stationary in t.
 
 Where d <= m, the statistics G = A^T A, t = A^T r and q = |r|^2 will do, without A and r:
 
     u* = (I + G)^-1 t,      r^T K_m^-1 r = q - 2 t^T u* + u*^T (I + G) u*
 
 which is stationary in u*, so that an error of u* counts squared; differences of q cancel, which
-leaves a rounding error of q times the unit roundoff (1e-10 for q = 1e6 in double precision).
+leaves a rounding error of q times the unit roundoff (1e-10 for q = 1e6).
 """
 
 from __future__ import annotations
@@ -29,11 +37,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class GaussianUpdate:
-    """Factorised updates of k problems with d unknowns and m data.
+    """Factorised updates of k problems with d unknowns and m data; answers are double.
 
     Attributes:
-        cholesky: lower factors of K_d (k, d, d) if d <= m, else of K_m (k, m, m).
-        matrix: A (k, m, d) if m < d; not needed otherwise.
+        cholesky: lower factors of K_d (k, d, d) if d <= m, else of K_m (k, m, m); double.
+        matrix: A (k, m, d) if m < d, in the problem's precision; not needed otherwise.
     """
 
     cholesky: Float[Tensor, "k p p"]
@@ -43,14 +51,16 @@ class GaussianUpdate:
     def of(cls, a: Float[Tensor, "k m d"]) -> GaussianUpdate:
         """Factorise the smaller of K_d and K_m."""
         m, d = a.shape[-2:]
-        gram = a.mT @ a if d <= m else a @ a.mT
-        gram = gram + torch.eye(min(m, d), dtype=a.dtype, device=a.device)
-        return cls(torch.linalg.cholesky(gram), None if d <= m else a)
+        tall = (a if d <= m else a.mT).double()
+        eye = torch.eye(min(m, d), dtype=tall.dtype, device=a.device).expand(len(a), -1, -1)
+        upper = torch.linalg.qr(torch.cat([tall, eye], -2), mode="r").R
+        signs = upper.diagonal(dim1=-2, dim2=-1).sign()
+        return cls(upper.mT * signs[:, None], None if d <= m else a)
 
     @classmethod
     def of_gram(cls, gram: Float[Tensor, "k d d"]) -> GaussianUpdate:
         """Factorise K_d = I + G from G = A^T A."""
-        eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        eye = torch.eye(gram.shape[-1], dtype=torch.float64, device=gram.device)
         return cls(torch.linalg.cholesky(gram + eye), None)
 
     def __getitem__(self, index: Tensor) -> GaussianUpdate:
@@ -71,13 +81,12 @@ class GaussianUpdate:
         self, a: Float[Tensor, "k m d"], r: Float[Tensor, "k m c"]
     ) -> tuple[Float[Tensor, "k d c"], Float[Tensor, "k c"]]:
         """u* and r^T K_m^-1 r for c data vectors of each problem, with one step of refinement."""
+        a, r = a.double(), r.double()
         if self.matrix is None:
             u = torch.cholesky_solve(a.mT @ r, self.cholesky)
             u = u + torch.cholesky_solve(a.mT @ (r - a @ u) - u, self.cholesky)
         else:
-            t = torch.cholesky_solve(r, self.cholesky)
-            t = t + torch.cholesky_solve(r - a @ (a.mT @ t) - t, self.cholesky)
-            u = a.mT @ t
+            u = a.mT @ self._solve_data(a, r)
         return u, (r - a @ u).square().sum(-2) + u.square().sum(-2)
 
     def solve_statistics(
@@ -97,24 +106,32 @@ class GaussianUpdate:
 
     def quadratic(self, v: Float[Tensor, "k d c"]) -> Float[Tensor, "k c"]:
         """v^T K_d v."""
+        v = v.double()
         if self.matrix is None:
             return (self.cholesky.mT @ v).square().sum(-2)
-        return v.square().sum(-2) + (self.matrix @ v).square().sum(-2)
+        return v.square().sum(-2) + (self.matrix.double() @ v).square().sum(-2)
 
-    def covariance(self) -> Float[Tensor, "k d d"]:
-        """K_d^-1, dense."""
+    def root(self, v: Float[Tensor, "k d c"]) -> Float[Tensor, "k q c"]:
+        """B v with B^T B = K_d^-1; q = d if d <= m, else d + m."""
+        v = v.double()
         if self.matrix is None:
-            return torch.cholesky_inverse(self.cholesky)
-        g = self.root()
-        return torch.eye(g.shape[-2], dtype=g.dtype, device=g.device) - g @ g.mT
+            return torch.linalg.solve_triangular(self.cholesky, v, upper=False)
+        a = self.matrix.double()
+        t = self._solve_data(a, a @ v)
+        return torch.cat([v - a.mT @ t, t], -2)
 
-    def root(self) -> Float[Tensor, "k d p"]:
-        """B with K_d^-1 = B B^T if d <= m, and K_d^-1 = I - B B^T if m < d."""
+    @property
+    def explained(self) -> Float[Tensor, "k d m"] | None:
+        """Where m < d, C with |C^T v|^2 = |v|^2 - v^T K_d^-1 v: what the data take away along v."""
         if self.matrix is None:
-            eye = torch.eye(self.cholesky.shape[-1], dtype=self.cholesky.dtype)
-            eye = eye.to(self.cholesky.device).expand_as(self.cholesky)
-            return torch.linalg.solve_triangular(self.cholesky, eye, upper=False).mT
-        return torch.linalg.solve_triangular(self.cholesky, self.matrix, upper=False).mT
+            return None
+        a = self.matrix.double()
+        return torch.linalg.solve_triangular(self.cholesky, a, upper=False).mT
+
+    def _solve_data(self, a: Tensor, r: Tensor) -> Tensor:
+        """K_m^-1 r where m < d, with one step of refinement."""
+        t = torch.cholesky_solve(r, self.cholesky)
+        return t + torch.cholesky_solve(r - a @ (a.mT @ t) - t, self.cholesky)
 
     def deviate(self, e: Float[Tensor, "k n"]) -> Float[Tensor, "k d"]:
         """A draw of N(0, K_d^-1) for each problem from n = d + m standard normal numbers.
@@ -122,10 +139,9 @@ class GaussianUpdate:
         If d <= m the first d of them are coloured by the Cholesky factor; if m < d a draw (u, e) of
         the joint prior is corrected by its own data, u - A^T K_m^-1 (A u + e).
         """
-        p = self.cholesky.shape[-1]
+        p, e = self.cholesky.shape[-1], e.double()
         if self.matrix is None:
             u = e[:, :p, None]
             return torch.linalg.solve_triangular(self.cholesky.mT, u, upper=True)[..., 0]
-        u, eta = e[:, :-p, None], e[:, -p:, None]
-        t = torch.cholesky_solve(self.matrix @ u + eta, self.cholesky)
-        return (u - self.matrix.mT @ t)[..., 0]
+        a, u, eta = self.matrix.double(), e[:, :-p, None], e[:, -p:, None]
+        return (u - a.mT @ self._solve_data(a, a @ u + eta))[..., 0]

@@ -43,7 +43,7 @@ class Linearisation(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """G_n, and for c data sets t_n and q_n, at the points of one block."""
+    """G_n, and for c data sets t_n and q_n, at the points of one block; sums are double."""
 
     gram: Float[Tensor, "k d d"]
     gradient: Float[Tensor, "k c d"]
@@ -118,9 +118,9 @@ class Linearisations:
 
     def block_statistics(self, k: int, y: Float[Tensor, "c m"]) -> Statistics:
         """G_n, t_n and q_n of one block for c data sets."""
-        values, transposed = self.block(k)
-        products = _products(y, values, transposed)
-        if has_room(self.points.numel() * self.points.shape[1] * self.points.element_size()):
+        values, transposed = (t.double() for t in self.block(k))
+        products = _products(y.double(), values, transposed)
+        if has_room(self.points.numel() * self.points.shape[1] * transposed.element_size()):
             parts = self._parts(k)
             return Statistics(
                 remember(lambda: transposed @ transposed.mT, "gram", *parts), *products

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mempost.core.capabilities import HasDensity, Withheld, ask
+from mempost.core.errors import PluginError
 from mempost.core.posterior import Posterior, mixture_moments
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import TILE, Stream
@@ -40,6 +41,10 @@ _BLOCK = 2**22
 """Numbers in the Jacobians of one block of components."""
 _KEPT = 2**27
 """Numbers in the factorisations of all components that are kept rather than computed again."""
+_CANCELLATION = 0.05
+"""Share of a variance that the data leave, below which it is no difference of two others."""
+_RESOLVED = 4.0
+"""Units of rounding that a draw should be away from the mean of its component."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +102,8 @@ class LinearisedMixture(Posterior):
         keep = n * (min(m, d) ** 2 + (m * d if m < d else 0)) <= _KEPT
         means, quadratics, log_dets, updates, points, converged = [], [], [], [], [], []
         for part in parts:
-            shift = prior.factor_product(part.components, part.u[..., None])[..., 0]
+            u = part.u.to(prior.means.dtype)
+            shift = prior.factor_product(part.components, u[..., None])[..., 0]
             means.append(prior.means[part.components] + shift)
             quadratics.append(part.quadratic)
             log_dets.append(part.update.log_det.expand(len(part.components)))
@@ -112,9 +118,9 @@ class LinearisedMixture(Posterior):
         constant = m * (math.log(problem.noise.component_std) + 0.5 * math.log(2 * math.pi))
         return cls(
             problem=problem,
-            log_weights=torch.log_softmax(log_weights, 0),
+            log_weights=torch.log_softmax(log_weights, 0).to(prior.means.dtype),
             component_means=torch.cat(means),
-            component_log_evidences=-0.5 * (quadratic + log_det) - constant,
+            component_log_evidences=(-0.5 * (quadratic + log_det) - constant).to(prior.means.dtype),
             updates=shared or (GaussianUpdate.concatenate(updates) if keep else None),
             shared=shared is not None,
             points=torch.cat(points),
@@ -188,18 +194,31 @@ class LinearisedMixture(Posterior):
 
     def component_covariances(self, index: Tensor) -> Float[Tensor, "k d d"]:
         """Sigma_n of the components in ``index`` (k,), dense."""
-        prior, covariance = mixture_of(self.problem), self._update(index).covariance()
-        covariance = covariance.expand(len(index), -1, -1)
-        return prior.factor_product(index, prior.factor_product(index, covariance).mT)
+        root = self._root(index, torch.arange(self.problem.dimension))
+        return (root.mT @ root).to(mixture_of(self.problem).dtype)
 
     def _component_variances(self, index: Tensor) -> Float[Tensor, "k d"]:
-        """Diagonals of Sigma_n, without the d x d matrices if m < d."""
-        prior, update = mixture_of(self.problem), self._update(index)
-        root = update.root().expand(len(index), -1, -1)
-        squares = prior.factor_product(index, root).square().sum(-1)
-        if update.matrix is None:
-            return squares
-        return (prior.component_variances(index) - squares).clamp(min=0)
+        """Diagonals of Sigma_n, without the d x d matrices if m < d.
+
+        Coordinates of which the data leave little are computed by a sum of squares.
+        """
+        prior, explained = mixture_of(self.problem), self._update(index).explained
+        if explained is None:
+            root = self._root(index, torch.arange(self.problem.dimension))
+            return root.square().sum(-2).to(prior.dtype)
+        explained = explained.to(prior.dtype).expand(len(index), -1, -1)
+        before = prior.component_variances(index)
+        after = before - prior.factor_product(index, explained).square().sum(-1)
+        cancelled = torch.nonzero((after < _CANCELLATION * before).any(0))[:, 0]
+        after[:, cancelled] = self._root(index, cancelled).square().sum(-2).to(prior.dtype)
+        return after
+
+    def _root(self, index: Tensor, coordinates: Tensor) -> Float[Tensor, "k q c"]:
+        """Y with Y^T Y the part of Sigma_n that belongs to some coordinates, double."""
+        prior, d = mixture_of(self.problem), self.problem.dimension
+        unit = torch.eye(d, dtype=prior.dtype, device=prior.device)[:, coordinates]
+        v = prior.factor_product(index, unit.expand(len(index), -1, -1), transpose=True)
+        return self._update(index).root(v)
 
     def log_density(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, " batch"]:
         """Normalised log density; refused where the prior has atoms or singular components."""
@@ -215,7 +234,7 @@ class LinearisedMixture(Posterior):
             log_normaliser = log_det - 0.5 * update.log_det + 0.5 * d * math.log(2 * math.pi)
             offset = self.log_weights[index] - log_normaliser
             parts.append(torch.logsumexp(offset[:, None] - 0.5 * update.quadratic(v), 0))
-        return torch.logsumexp(torch.stack(parts), 0)
+        return torch.logsumexp(torch.stack(parts), 0).to(x.dtype)
 
     def _draw(self, stream: Stream) -> Float[Tensor, "tile d"]:
         prior, mu = mixture_of(self.problem), self.component_means
@@ -223,8 +242,10 @@ class LinearisedMixture(Posterior):
         index = stream.categorical(self.weights, TILE).to(mu.device)
         numbers = stream.normal((TILE, d + m if m < d else d), mu.dtype, mu.device)
         which, place = index.unique(return_inverse=True)
-        u = self._update(which)[place * (not self.shared)].deviate(numbers)
-        return mu[index] + prior.factor_product(index, u[..., None])[..., 0]
+        u = self._update(which)[place * (not self.shared)].deviate(numbers).to(mu.dtype)
+        shift = prior.factor_product(index, u[..., None])[..., 0]
+        _require_resolved(mu[index], shift)
+        return mu[index] + shift
 
     def component_draws(
         self, index: Tensor, count: int, stream: Stream
@@ -234,7 +255,7 @@ class LinearisedMixture(Posterior):
         m, d = self.problem.data_dimension, self.problem.dimension
         numbers = stream.normal((count, len(index), d + m if m < d else d), mu.dtype, mu.device)
         update = self._update(index)
-        u = torch.stack([update.deviate(e) for e in numbers], -1)
+        u = torch.stack([update.deviate(e) for e in numbers], -1).to(mu.dtype)
         return mu[:, None] + prior.factor_product(index, u).mT
 
     def _update(self, index: Tensor) -> GaussianUpdate:
@@ -254,3 +275,23 @@ class LinearisedMixture(Posterior):
         index = torch.nonzero(self.weights > 1e-20)[:, 0]
         for block in index.split(max(1, _BLOCK // numbers)):
             yield block, self.weights[block]
+
+
+def _require_resolved(mean: Float[Tensor, "n d"], shift: Float[Tensor, "n d"]) -> None:
+    """Refuse draws that rounding makes equal to the mean.
+
+    Raises:
+        PluginError: naming coordinate, spread and precision.
+    """
+    spread, size = shift.square().mean(0).sqrt(), mean.abs().amax(0)
+    unit = torch.finfo(mean.dtype).eps
+    lost = (spread > 0) & (spread < _RESOLVED * unit * size)
+    if bool(lost.any()):
+        i = int(torch.nonzero(lost)[0])
+        precision = str(mean.dtype).partition(".")[2]
+        remedy = "take dtype: float64, or " if mean.dtype != torch.float64 else "take "
+        raise PluginError(
+            f"the posterior's coordinate {i} has a standard deviation of {float(spread[i]):.2g} at "
+            f"{float(size[i]):.2g}, which {precision} cannot represent; {remedy}a prior or noise "
+            "that leaves more (a bandwidth of 0 gives atoms)"
+        )

@@ -78,9 +78,9 @@ class Gaussian(Prior):
         if mean.shape != x.shape[1:]:
             raise PluginError(f"Gaussian: mean has {len(mean)} numbers, the data {x.shape[1]}")
         if self.covariance is not None:
-            covariance = torch.tensor(self._expanded(x.shape[1]), dtype=x.dtype, device=x.device)
+            covariance = torch.tensor(self._expanded(x.shape[1]), device=x.device)
         elif len(x) > 1:
-            covariance = torch.cov(x.T).reshape(1, x.shape[1], x.shape[1])
+            covariance = torch.cov(x.double().T).reshape(1, x.shape[1], x.shape[1])
         else:
             raise PluginError("Gaussian: a covariance is learned from two examples at least")
         return FullMixture.from_covariances(mean.new_ones(1), mean[None], covariance, shape or None)

@@ -71,7 +71,7 @@ class GaussianMixture(Prior):
                 raise PluginError(
                     f"GaussianMixture: means have {means.shape[1]} numbers, the data {x.shape[1]}"
                 )
-            means, covariances, weights = means.to(x), covariances.to(x), weights.to(x)
+            means, weights, covariances = means.to(x), weights.to(x), covariances.to(x.device)
         return FullMixture.from_covariances(
             weights / weights.sum(), means, covariances, shape or None
         )

@@ -39,12 +39,13 @@ class FiniteSampleWeights(ExactSampler):
     def posterior(self, problem: InverseProblem) -> DiscretePosterior:
         x, weights = self._examples(problem)
         residuals = problem.y.flatten() - problem.forward_at(x)
-        log_likelihood = require_finite(problem.noise.log_likelihood(residuals), "log p(y | x_n)")
-        log_terms = weights.log() + log_likelihood
+        double = torch.complex128 if residuals.is_complex() else torch.float64
+        log_likelihood = problem.noise.log_likelihood(residuals.to(double))  # differences of sums
+        log_terms = weights.log() + require_finite(log_likelihood, "log p(y | x_n)")
         return DiscretePosterior(
             atoms=x,
-            log_weights=torch.log_softmax(log_terms, 0),
-            log_evidence=torch.logsumexp(log_terms, 0),
+            log_weights=torch.log_softmax(log_terms, 0).to(x.dtype),
+            log_evidence=torch.logsumexp(log_terms, 0).to(x.dtype),
         )
 
     @staticmethod
