@@ -35,6 +35,10 @@ class MempostWarning(UserWarning):
     """Numbers are less accurate, or mean something else, than one would think."""
 
 
+class DivergenceError(MempostError):
+    """Draws lie where the prior has no mass: the iteration diverges, though it is finite."""
+
+
 class NonFiniteError(MempostError, FloatingPointError):
     """A NaN or infinity appeared.
 
@@ -42,6 +46,7 @@ class NonFiniteError(MempostError, FloatingPointError):
         quantity: what was not finite, e.g. ``"x_t"``.
         step: index of the step at which it appeared, if there are steps.
         sample: index of the first sample concerned, if there are samples.
+        remedy: what to do about it, where that is known.
         state: the last finite state of an iteration, to look into or to resume from; it stays
             behind when the error is pickled.
     """
@@ -52,19 +57,21 @@ class NonFiniteError(MempostError, FloatingPointError):
         step: int | None = None,
         sample: int | None = None,
         state: Mapping[str, Tensor] | None = None,
+        remedy: str = "",
     ) -> None:
-        self.quantity, self.step, self.sample, self.state = quantity, step, sample, state
+        self.quantity, self.step, self.sample = quantity, step, sample
+        self.state, self.remedy = state, remedy
         places = [
             f"{label} {value}"
             for label, value in (("step", step), ("sample", sample))
             if value is not None
         ]
         at = f" at {', '.join(places)}" if places else ""
-        super().__init__(f"{quantity} is not finite{at}")
+        super().__init__(f"{quantity} is not finite{at}" + (f"; {remedy}" if remedy else ""))
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         """Survive the way back from a worker process."""
-        return type(self), (self.quantity, self.step, self.sample)
+        return type(self), (self.quantity, self.step, self.sample, None, self.remedy)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

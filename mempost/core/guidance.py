@@ -14,6 +14,7 @@ Reference: Efron 2011, "Tweedie's formula and selection bias".
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar, final
 
 from jaxtyping import Float
 from torch import Tensor
@@ -30,6 +31,9 @@ from mempost.core.solver import Step
 
 class Guidance(Plugin, ABC):
     """A conditional denoiser; authors override ``likelihood_score``, or ``denoiser`` as a whole."""
+
+    remedy: ClassVar[str] = "take more steps, or a guidance that cannot overshoot (gauss_newton)"
+    """What to change where paths diverge under it: the end of the message."""
 
     def check(self, problem: InverseProblem) -> None:
         """Raise `PluginError` if the method does not apply to the problem."""
@@ -58,6 +62,7 @@ class Guidance(Plugin, ABC):
 class Correction(Guidance):
     """A move after every step of a solver with fixed steps; authors override ``correct``."""
 
+    @final
     def denoiser(self, problem: InverseProblem) -> Denoise:
         """E[x | z_t]: the step itself does not see the data."""
         return problem.prior.denoise
@@ -66,12 +71,20 @@ class Correction(Guidance):
     def correct(
         self,
         problem: InverseProblem,
-        z: Float[Tensor, "batch d"],
+        at: Denoised,
         z_next: Float[Tensor, "batch d"],
         step: Step,
     ) -> Float[Tensor, "batch d"]:
-        """The state at ``step.next_level``, from z at ``step.level`` and what the step made."""
+        """The state at ``step.next_level``, corrected.
+
+        Args:
+            problem: what is asked.
+            at: the state ``at.z`` before the step, at ``step.level``, with E[x | z] and products
+                with its Jacobian; the step has asked for them already.
+            z_next: what the step made of it.
+            step: from which level to which.
+        """
 
     def calls(self, step: Step) -> int:
-        """Denoiser calls of `correct`."""
-        return 1
+        """Denoiser calls of `correct` besides the one that it shares with the step."""
+        return 0

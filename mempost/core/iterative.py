@@ -5,6 +5,9 @@
 A state is a dict of tensors whose first axis counts the samples, and it is all that the next
 step needs. Step k of tile j draws from ``streams.at(j, k)``, so that a state that was saved, loaded
 and moved on gives the same bits as a run without the interruption.
+
+Where fewer samples are asked for than fill a tile, the other rows repeat these, with their random
+numbers: what becomes of a run is decided by the samples that were asked for.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from mempost.core.errors import NonFiniteError
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import Samples, TiledSampler, require_finite
-from mempost.core.streams import TILE, Stream, Streams
+from mempost.core.streams import TILE, RepeatedRows, Stream, Streams
 from mempost.core.trajectory import Trajectory
 
 SamplerState = Mapping[str, Tensor]
@@ -87,36 +90,46 @@ class IterativeSampler(TiledSampler):
         streams: Streams,
         *,
         start: tuple[int, SamplerState] | None = None,
+        rows: int | None = None,
     ) -> Iterator[tuple[int, SamplerState]]:
         """States (k, state_k) of one tile for k = 0, ..., K.
 
         Args:
             start: a pair (k, state_k) to go on from; the first state given is then k + 1.
+            rows: how many of the tile's samples are asked for; by default all of them.
 
         Raises:
             NonFiniteError: a tensor of a new state, named with the step and the sample, is not
                 finite; the error carries the last finite state.
         """
+        rows = self.tile_size if rows is None else rows
         if start is None:
             stream = streams.at(tile, 0)
-            state = self._checked(lambda: self._start(problem, tile, stream), {}, 0, tile)
+            state = self._checked(lambda: self._start(problem, tile, rows, stream), {}, 0, tile)
             yield 0, state
             start = 0, state
         k, state = start
         while k < self.n_steps:
             k += 1
-            state = self._advance(problem, state, k, tile, streams)
+            stream = _repeated(streams.at(tile, k), rows, self.tile_size)
+            state = self._advance(problem, state, k, tile, stream)
             yield k, state
 
-    def _start(self, problem: InverseProblem, tile: int, stream: Stream) -> SamplerState:
-        """The first state of a tile: `init` as often as it takes."""
-        parts = [self.init(problem, stream) for _ in range(self.tile_size // TILE)]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    def _start(self, problem: InverseProblem, tile: int, rows: int, stream: Stream) -> SamplerState:
+        """The first state of a tile: `init` as often as ``rows`` take, and the others repeated."""
+        parts = [
+            self.init(problem, _repeated(stream, min(rows - first, TILE), TILE))
+            for first in range(0, rows, TILE)
+        ]
+        state = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        if rows == self.tile_size:
+            return state
+        index = torch.arange(self.tile_size) % rows
+        return {name: tensor[index.to(tensor.device)] for name, tensor in state.items()}
 
     def _advance(
-        self, problem: InverseProblem, state: SamplerState, k: int, tile: int, streams: Streams
+        self, problem: InverseProblem, state: SamplerState, k: int, tile: int, stream: Stream
     ) -> SamplerState:
-        stream = streams.at(tile, k)
         return self._checked(lambda: self.step(problem, state, k, stream), state, k, tile)
 
     def _checked(
@@ -131,16 +144,27 @@ class IterativeSampler(TiledSampler):
                     require_finite(tensor, name)
         except NonFiniteError as error:
             sample = None if error.sample is None else tile * self.tile_size + error.sample
-            raise NonFiniteError(error.quantity, k, sample, before) from error
+            remedy = error.remedy or self.advice
+            raise NonFiniteError(error.quantity, k, sample, before, remedy) from error
         return after
 
     def sample_tile(
         self, problem: InverseProblem, tile: int, streams: Streams, progress: Progress = silent
     ) -> Samples:
+        return self.sample_rows(problem, tile, self.tile_size, streams, progress)
+
+    def sample_rows(
+        self,
+        problem: InverseProblem,
+        tile: int,
+        rows: int,
+        streams: Streams,
+        progress: Progress = silent,
+    ) -> Samples:
         values: list[Tensor] = []
         stats: list[dict[str, Tensor]] = []
         kept: dict[int, SamplerState] = {}
-        for k, state in self.trajectory(problem, tile, streams):
+        for k, state in self.trajectory(problem, tile, streams, rows=rows):
             if self.keeps(k):
                 kept[k] = state
             if self.is_draw(k):
@@ -150,3 +174,8 @@ class IterativeSampler(TiledSampler):
             progress(k, self.n_steps)
         stacked = {name: torch.stack([s[name] for s in stats], 1) for name in stats[0]}
         return Samples(torch.stack(values, 1), stacked, trajectory=self.path(kept))
+
+
+def _repeated(stream: Stream, rows: int, size: int) -> Stream:
+    """The stream itself where all rows are asked for."""
+    return stream if rows == size else RepeatedRows(stream, rows, size)

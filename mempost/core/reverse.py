@@ -29,6 +29,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mempost.core.fields import PluginField, named
+from mempost.core.flow import Denoise
 from mempost.core.guidance import Correction, Guidance
 from mempost.core.iterative import IterativeSampler, SamplerState
 from mempost.core.noise import NoiseLevel
@@ -51,6 +52,8 @@ class ReverseProcess(IterativeSampler):
         "eta": "solver: {type: ddim, eta: ...}",
         "trace": "save: [times]",
     }
+
+    remedy = "take more steps"
 
     schedule: Annotated[NoiseSchedule, PluginField("schedule")] = Field(
         default_factory=named("schedule", "vp"), description="noise levels"
@@ -120,13 +123,13 @@ class ReverseProcess(IterativeSampler):
     def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
         return {"z": self.start.draw(problem.prior, self.reverse_steps[0].level, stream)}
 
-    def _start(self, problem: InverseProblem, tile: int, stream: Stream) -> SamplerState:
+    def _start(self, problem: InverseProblem, tile: int, rows: int, stream: Stream) -> SamplerState:
         """The first state; of starts that are listed, those whose turn it is in this tile."""
-        state, size = super()._start(problem, tile, stream), self.tile_size
+        state, size = super()._start(problem, tile, rows, stream), self.tile_size
         if not isinstance(self.start, ListedStart):
             return state
-        level = self.reverse_steps[0].level
-        return {**state, "z": self.start.take(problem.prior, level, tile * size, size)}
+        z = self.start.take(problem.prior, self.reverse_steps[0].level, tile * size, rows)
+        return {**state, "z": z[torch.arange(size, device=z.device) % rows]}
 
     def step(
         self, problem: InverseProblem, state: SamplerState, k: int, stream: Stream
@@ -177,6 +180,11 @@ class ReverseSampler(ReverseProcess):
     @property
     def needs_question(self) -> bool:
         return self.guide is not None
+
+    @property
+    def advice(self) -> str:
+        """That of the guidance, under which paths diverge."""
+        return self.remedy if self.guide is None else self.guide.remedy
 
     def _tags(self) -> frozenset[Tag]:
         """Its own, and those of the guidance."""
@@ -232,15 +240,21 @@ class ReverseSampler(ReverseProcess):
     def move(
         self, problem: InverseProblem, z: Float[Tensor, "batch d"], step: Step, stream: Stream
     ) -> Float[Tensor, "batch d"]:
-        guide = self.guide
-        denoise = problem.prior.denoise if guide is None else guide.denoiser(problem)
+        prior, guide = problem.prior, self.guide
+        if not isinstance(guide, Correction):
+            denoise = prior.denoise if guide is None else guide.denoiser(problem)
+            return self._next(denoise, z, step, stream)
+        at = prior.at(z, step.level)
+        shared: Denoise = lambda u, level: at.mean if u is z else prior.denoise(u, level)  # noqa: E731
+        return guide.correct(problem, at, self._next(shared, z, step, stream), step)
+
+    def _next(self, denoise: Denoise, z: Tensor, step: Step, stream: Stream) -> Tensor:
+        """z at the next level, under the denoiser."""
         if step.is_clean:
-            z_next = require_finite(denoise(z, step.level), "guided denoiser")
-        elif isinstance(self.solver, FixedSolver):
-            z_next = self.solver.step(denoise, z, step, stream)
-        else:
+            return require_finite(denoise(z, step.level), "guided denoiser")
+        if not isinstance(self.solver, FixedSolver):
             raise TypeError(f"{type(self.solver).__name__} makes no single steps")
-        return guide.correct(problem, z, z_next, step) if isinstance(guide, Correction) else z_next
+        return self.solver.step(denoise, z, step, stream)
 
     def step(
         self, problem: InverseProblem, state: SamplerState, k: int, stream: Stream

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -99,6 +100,14 @@ class PosteriorSampler(Plugin, ABC):
     parts before it samples, and keeps what it makes with `mempost.core.keeping`.
     """
 
+    remedy: ClassVar[str] = ""
+    """What to change where it diverges: the end of the message, such as "take smaller steps"."""
+
+    @property
+    def advice(self) -> str:
+        """The remedy, as it stands for these hyper-parameters."""
+        return self.remedy
+
     @property
     def preparations(self) -> int:
         """Number of independent parts of the work that comes before sampling."""
@@ -168,6 +177,21 @@ class TiledSampler(PosteriorSampler):
     ) -> Samples:
         """Chain tile * tile_size and those that follow, with (tile_size, draw, d) values."""
 
+    def sample_rows(
+        self,
+        problem: InverseProblem,
+        tile: int,
+        rows: int,
+        streams: Streams,
+        progress: Progress = silent,
+    ) -> Samples:
+        """A tile of which the first ``rows`` chains are asked for; the others may be anything."""
+        return self.sample_tile(problem, tile, streams, progress)
+
+    def rows_of(self, tile: int, n: int) -> int:
+        """How many chains of a tile are asked for, of ``n`` in all."""
+        return min(n - tile * self.tile_size, self.tile_size)
+
     def sample(
         self, problem: InverseProblem, n: int, streams: Streams, progress: Progress = silent
     ) -> Samples:
@@ -178,7 +202,7 @@ class TiledSampler(PosteriorSampler):
             def report(done: int, total: int, note: str = "", k: int = k) -> None:
                 progress(k * total + done, self.tiles(n) * total, note)
 
-            tiles.append(self.sample_tile(problem, k, streams, report))
+            tiles.append(self.sample_rows(problem, k, self.rows_of(k, n), streams, report))
         return join_tiles(tiles, n)
 
 

@@ -67,6 +67,39 @@ class Stream:
         return torch.searchsorted(cdf, u, right=True).clamp(max=last)
 
 
+class RepeatedRows(Stream):
+    """A stream whose draws of ``size`` rows repeat the first ``rows`` of them, in turn.
+
+    For a tile of which only the first rows are asked for: the others become copies of these.
+    """
+
+    def __init__(self, stream: Stream, rows: int, size: int) -> None:
+        super().__init__(stream.generator)
+        self.stream, self.size, self.index = stream, size, torch.arange(size) % rows
+
+    def normal(
+        self,
+        shape: tuple[int, ...],
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        return self._repeated(self.stream.normal(shape, dtype, device))
+
+    def uniform(
+        self,
+        shape: tuple[int, ...],
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        return self._repeated(self.stream.uniform(shape, dtype, device))
+
+    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
+        return self._repeated(self.stream.integers(high, shape))
+
+    def _repeated(self, drawn: Tensor) -> Tensor:
+        return drawn[self.index.to(drawn.device)] if len(drawn) == self.size else drawn
+
+
 @dataclass(frozen=True)
 class Streams:
     """All streams of one (seed, role)."""

@@ -1,9 +1,20 @@
-"""The draws of a run, tile by tile: of one sampler, for one observation or for many truths."""
+"""The draws of a run, tile by tile: of one sampler, for one observation or for many truths.
+
+An explicit iteration that is too coarse may end at numbers that are finite and mean nothing. A
+posterior has no mass where its prior has none, so draws are held against draws of the prior, if
+these are in closed form: one that lies a thousand times farther out is a divergence.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
+from torch import Tensor
+
+from mempost.core.errors import DivergenceError
+from mempost.core.memory import remember
+from mempost.core.prior import FittedPrior
 from mempost.core.progress import Progress
 from mempost.core.sampler import (
     PosteriorSampler,
@@ -16,6 +27,9 @@ from mempost.core.streams import TILE, Streams, n_tiles
 from mempost.experiments.build import Setup
 from mempost.experiments.calibration import draw_for_truths, join_truths
 from mempost.experiments.setting import Setting
+
+FARTHEST = 1e3
+"""Times the root mean square distance of the prior's draws from their mean."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,7 @@ class Draws:
 
         Raises:
             NonFiniteError: a draw that was asked for is not finite.
+            DivergenceError: it is, and lies where the prior has no mass.
         """
         setting, sampler = self.setting, self.sampler
         sampler.check(own.problem)
@@ -51,10 +66,14 @@ class Draws:
         if setting.calibration is not None:
             samples = draw_for_truths(setting, common, own, sampler, self.n, tile, progress)
         elif isinstance(sampler, TiledSampler):
-            samples = sampler.sample_tile(own.problem, tile, streams, progress)
+            rows = sampler.rows_of(tile, self.n)
+            samples = sampler.sample_rows(own.problem, tile, rows, streams, progress)
         else:
             samples = sampler.sample(own.problem, self.n, streams, progress)
-        self._require_finite(tile, samples)
+        wanted = self._wanted(tile, samples)
+        first = tile * (len(samples.values) if setting.calibration is None else TILE)
+        require_finite(wanted, "x", first_sample=first * samples.values.shape[1])
+        _require_within(own.problem.prior, wanted, sampler)
         return samples
 
     def join(self, tiles: list[Samples]) -> Samples:
@@ -65,10 +84,29 @@ class Draws:
             return join_tiles(tiles, self.n)
         return tiles[0]
 
-    def _require_finite(self, tile: int, samples: Samples) -> None:
-        """Refuse non-finite draws, but for those that only fill up the last tile."""
-        calibration = self.setting.calibration
-        chains, draws, _ = samples.values.shape
+    def _wanted(self, tile: int, samples: Samples) -> Float[Tensor, "rows d"]:
+        """The draws of a tile but for those that only fill up the last one."""
+        calibration, chains = self.setting.calibration, len(samples.values)
         most, size = (self.n, chains) if calibration is None else (calibration.truths, TILE)
-        wanted = samples.values[: most - tile * size].flatten(0, 1)
-        require_finite(wanted, "x", first_sample=tile * size * draws)
+        return samples.values[: most - tile * size].flatten(0, 1)
+
+
+def _require_within(
+    prior: FittedPrior, x: Float[Tensor, "rows d"], sampler: PosteriorSampler
+) -> None:
+    """Refuse draws that lie farther out than any of the prior's could.
+
+    Raises:
+        DivergenceError: naming how far, and the sampler's remedy.
+    """
+    if prior.draw_calls > 0:
+        return
+    drawn = remember(lambda: prior.sample(8 * TILE, Streams(0, "metric")), "extent", prior)
+    centre = drawn.mean(0)
+    extent = (drawn - centre).norm(dim=-1).square().mean().sqrt()
+    farthest = (x - centre).norm(dim=-1).max()
+    if extent > 0 and farthest > FARTHEST * extent:
+        raise DivergenceError(
+            f"a draw lies {float(farthest / extent):.2g} times farther out than those of the prior"
+            + (f"; {sampler.advice}" if sampler.advice else "")
+        )

@@ -27,7 +27,7 @@ from mempost.experiments.plan import Run, make_plan
 
 _DPS = {
     "type": "dps",
-    "rule": "residual_norm",
+    "rule": {"type": "residual_norm", "zeta": 0.05},
     "steps": 8,
     "solver": "euler_maruyama",
     "save": [0.8, 0.4, 0.1],

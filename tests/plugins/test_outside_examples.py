@@ -202,7 +202,7 @@ def test_a_prior_without_examples_is_refused_by_name() -> None:
         FiniteSample().check(problem_with(gaussian))
     FiniteSample(atoms=8).check(problem_with(gaussian))
     learned = LearnedScore(steps=2).fit(x, streams=Streams(0, "training"))
-    with pytest.raises(PluginError, match="finite_sample_weights needs components of a Gaussian"):
+    with pytest.raises(PluginError, match="finite_sample_weights needs training examples"):
         FiniteSampleWeights().check(problem_with(learned))
 
 

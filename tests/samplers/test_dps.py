@@ -105,6 +105,7 @@ def test_unit_gradient_step_by_step():
         schedule=schedule,
         steps=T,
         t_min=1 / T,
+        solver="ddim",
         start="standard_normal",
         rule={"type": "unit_gradient", "step_length": eta},
     )
@@ -291,7 +292,11 @@ def test_a_subclass_overrides_the_guidance_alone():
     problem = quadratic_problem()
     x = {
         sampler: sampler.sample(problem, 64, Streams(0, "sampling")).flat
-        for sampler in (DPS(steps=100), DPS(rule=Clipped(), steps=100), ReverseDiffusion(steps=100))
+        for sampler in (
+            DPS(steps=100, solver="ddim"),
+            DPS(rule=Clipped(), steps=100, solver="ddim"),
+            ReverseDiffusion(steps=100),
+        )
     }
     named = ClippedDPS(steps=100).sample(problem, 64, Streams(0, "sampling")).flat
     assert torch.equal(named, list(x.values())[1])

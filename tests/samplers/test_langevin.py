@@ -104,7 +104,8 @@ def test_mixture_prior_within_four_standard_errors():
 def ula_step(sampler: ULA, problem: InverseProblem, x: torch.Tensor, noise: float) -> torch.Tensor:
     """One step from any x, with every normal number equal to ``noise``."""
     value, gradient = log_density_gradient(problem, x, sampler.smoothing)
-    state = {"x": x, "gradient": gradient, "log_density": value}
+    h = torch.full_like(value, sampler.step_size)
+    state = {"x": x, "gradient": gradient, "log_density": value, "step_size": h}
     return sampler.step(problem, state, 1, ConstantStream(noise))["x"]
 
 
@@ -338,7 +339,7 @@ class Hidden(FittedPrior):
 def test_ula_needs_the_denoiser_alone_with_smoothing():
     problem = gaussian_problem()
     hidden = InverseProblem(Hidden(problem.prior), problem.operator, problem.noise, problem.y)
-    sampler = ULA(smoothing=0.3, warmup=10, draws=2, thin=3)
+    sampler = ULA(step_size=0.01, smoothing=0.3, warmup=10, draws=2, thin=3)
     x = sampler.sample(problem, 32, Streams(0, "sampling"))
     y = sampler.sample(hidden, 32, Streams(0, "sampling"))
     assert torch.allclose(x.values, y.values, rtol=1e-9)

@@ -52,9 +52,12 @@ class Nudge(Correction):
 
     tags = frozenset({"needs_gradient"})
 
-    def correct(self, problem, z, z_next, step):
+    def correct(self, problem, at, z_next, step):
         x = problem.prior.denoise(z_next, step.next_level)
         return z_next + 0.01 * problem.misfit_ascent(x)[1]
+
+    def calls(self, step):
+        return 1
 
 
 class Repelled(AtMean):

@@ -7,7 +7,8 @@ lead back from y to x,
 
     n* = -(n + sqrt(h/2) L^T (g(x) + g(y))),     log q(x | y) - log q(y | x) = (|n|^2 - |n*|^2)/2,
 
-so that no system with M is solved.
+so that no system with M is solved. By default h is a fifth of 1/lambda, with lambda the largest
+eigenvalue of L^T H L and H a bound of the curvature (see `stiffness`): a tenth of what is stable.
 
 Reference: Roberts & Tweedie 1996, "Exponential convergence of Langevin distributions and their
 discrete approximations".
@@ -24,12 +25,25 @@ from mempost.core.iterative import SamplerState
 from mempost.core.problem import InverseProblem
 from mempost.methods.chains.markov_chain import MarkovChain
 from mempost.methods.chains.preconditioner import IdentityMatrix, PreconditionerField
+from mempost.methods.chains.stiffness import (
+    data_curvature,
+    first_guess,
+    largest_eigenvalue,
+    prior_curvature,
+)
+
+_RELATIVE_STEP = 0.2
 
 
 class Langevin(MarkovChain):
     """What `ULA` and `MALA` share: drift, noise and preconditioner."""
 
-    step_size: float = Field(0.01, gt=0, description="h; in the warm-up of mala its first value")
+    step_size: float | None = Field(
+        None,
+        gt=0,
+        description="h, in the warm-up of mala its first value; by default 0.2 over the largest "
+        "curvature where a chain stands",
+    )
     smoothing: float = Field(
         0.0, ge=0, description="standard deviation of noise that is added to the prior"
     )
@@ -39,6 +53,21 @@ class Langevin(MarkovChain):
         """The factor L of the preconditioner as part of a state; nothing for the identity."""
         L = self.preconditioner.factor(problem, x)
         return {} if L is None else {"factor": L}
+
+    def step_sizes(
+        self, problem: InverseProblem, x: Float[Tensor, "batch d"], factor: dict[str, Tensor]
+    ) -> Float[Tensor, " batch"]:
+        """h for chains at x."""
+        if self.step_size is not None:
+            return torch.full_like(x[:, 0], self.step_size)
+        of_data = data_curvature(problem, x)
+        of_prior = prior_curvature(problem.prior, x, self.smoothing)
+
+        def curvature(w: Tensor) -> Tensor:
+            v = apply(factor, w)
+            return apply_transposed(factor, of_data(v) + of_prior(v))
+
+        return _RELATIVE_STEP / largest_eigenvalue(curvature, first_guess(x))[0]
 
     def factor_at(self, problem: InverseProblem, state: SamplerState, k: int) -> dict[str, Tensor]:
         """The factor before step k: refreshed half-way through the warm-up if it follows chains."""

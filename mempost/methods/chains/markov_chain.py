@@ -51,6 +51,16 @@ class MarkovChain(IterativeSampler):
         return size * torch.exp(k**-0.6 * (acceptance - target))
 
 
+def acceptance_probability(
+    log_ratio: Float[Tensor, " batch"], *proposed: Float[Tensor, "batch d"]
+) -> Float[Tensor, " batch"]:
+    """min(1, exp(log_ratio)), and 0 where the ratio or anything ``proposed`` is not finite."""
+    finite = torch.isfinite(log_ratio)
+    for value in proposed:
+        finite = finite & torch.isfinite(value).all(1)
+    return torch.where(finite, log_ratio.clamp(max=0).exp(), 0.0)
+
+
 def offers_density(problem: InverseProblem, smoothing: float) -> bool:
     """Whether the prior has a log density at the noise level ``smoothing``."""
     return ask(problem.prior, HasNoisedDensity if smoothing else HasDensity) is not None
@@ -79,7 +89,10 @@ def log_density_gradient(
 
 
 def score_gradient(
-    problem: InverseProblem, x: Float[Tensor, "batch d"], sigma: float, tempering: float = 1.0
+    problem: InverseProblem,
+    x: Float[Tensor, "batch d"],
+    sigma: float,
+    tempering: float | Float[Tensor, "batch 1"] = 1.0,
 ) -> Float[Tensor, "batch d"]:
     """grad log p_sigma(x) by the prior's score, plus ``tempering`` grad log p(y | x)."""
     value, pullback = value_and_pullback(problem.log_likelihood, x)

@@ -28,6 +28,7 @@ from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.core.streams import TILE, Stream
 from mempost.methods.chains.langevin import langevin_proposal, log_ratio_back
+from mempost.methods.chains.markov_chain import acceptance_probability
 from mempost.methods.chains.tempering import next_exponent
 from mempost.methods.chains.weights import log_mean, systematic
 
@@ -65,10 +66,15 @@ class TemperedPopulation:
 
     @classmethod
     def start(cls, problem: InverseProblem, n: int, stream: Stream) -> TemperedPopulation:
-        """Draws of the prior."""
+        """Draws of the prior; those at which something is not finite have no likelihood.
+
+        Raises:
+            NonFiniteError: there are no others.
+        """
         x = torch.cat([problem.prior.draw_tile(stream) for _ in range(n // TILE)])
         d = problem.dimension
-        tensors = {**_evaluate(problem, x), "origin": torch.arange(n, device=x.device)}
+        found = _possible(_evaluate(problem, x))
+        tensors = {**found, "origin": torch.arange(n, device=x.device)}
         return cls(tensors, 0.0, 0.0, 0, 0, math.inf, 0.0, d ** (-1 / 3))
 
     @property
@@ -108,7 +114,7 @@ class TemperedPopulation:
         log_ratio = proposed["log_prior"] - old["log_prior"]
         log_ratio = log_ratio + self.beta * (proposed["log_likelihood"] - old["log_likelihood"])
         log_ratio = log_ratio + log_ratio_back(gradient, slope, factor, h, noise)
-        acceptance = require_finite(log_ratio.clamp(max=0).exp(), "acceptance probability")
+        acceptance = acceptance_probability(log_ratio, proposed["x"], slope)
 
         accepted = uniform < acceptance
         particles = {
@@ -136,6 +142,17 @@ def _evaluate(problem: InverseProblem, x: Float[Tensor, "n d"]) -> dict[str, Ten
     parts = [_evaluate_block(problem, block) for block in x.split(rows)]
     found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return {"x": x, **found}
+
+
+def _possible(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same, with likelihood 0 and no slope where anything is not finite."""
+    finite = torch.stack([torch.isfinite(v).reshape(len(v), -1).all(1) for v in found.values()])
+    good = finite.all(0)
+    if not good.any():
+        for name, value in found.items():
+            require_finite(value, name)
+    slopes = {k: torch.where(good[:, None], v, 0) for k, v in found.items() if "gradient" in k}
+    return {**found, **slopes, "log_likelihood": found["log_likelihood"].where(good, -math.inf)}
 
 
 def _evaluate_block(problem: InverseProblem, x: Float[Tensor, "n d"]) -> dict[str, Tensor]:

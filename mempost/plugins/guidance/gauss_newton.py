@@ -51,6 +51,8 @@ class GaussNewtonGuidance(Guidance):
         SONG_2023_PIGDM,
     )
 
+    remedy = "take more steps"
+
     covariance: Literal["denoiser", "isotropic"] = Field(
         "denoiser",
         description="C: Cov[x | z_t] from the denoiser's Jacobian, or r^2 I with "

@@ -5,7 +5,7 @@ With m = E[x | z_t], J = dm/dz_t and A the Jacobian of F at m,
     grad log p(y | z_t)  is taken as  J^T grad_m log p(y | m) = J^T A^T (y - F(m)) / gamma^2.
 
 Reference: Chung, Kim, Mccann, Klasky & Ye 2023, "Diffusion posterior sampling for general noisy
-inverse problems" (the approximation; their step rule is another, see `residual_norm`).
+inverse problems" (the approximation; their step rule is another, see `published`).
 """
 
 from __future__ import annotations

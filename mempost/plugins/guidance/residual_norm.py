@@ -7,6 +7,10 @@ With m = E[x | z_t], J = dm/dz_t, A the Jacobian of F at m and r = y - F(m),
 This is the step rule of Chung et al. (2023) as a score, in the form that Burns & Fridovich-Keil
 (2026) examine, with the noise level kept. Norms are taken per sample and over the real components
 of the data.
+
+It is not the published algorithm (`published`), whose move stands outside of the score: there
+zeta takes the place of the noise level and the spread of the draws grows with it; here zeta
+multiplies a likelihood of its own noise level, and the spread falls.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ class ResidualNorm(Guidance):
 
     tags = frozenset({"uses_noise_level", "needs_gradient"})
     publications = (CHUNG_2023_DPS, BURNS_2026_LENS)
+    remedy = "take a smaller zeta, or more steps"
 
     zeta: float = Field(1.0, gt=0, description="strength of the guidance")
 

@@ -14,7 +14,9 @@ With the length fixed the noise level has no effect whatever, and the whole path
 steps x step_length. Under a memorized prior the frozen network matters: its Jacobian
 (a/s^2) Cov[x | z] vanishes once one atom carries all the weight, so that the exact derivative stops
 guiding while the frozen one keeps pushing off the training examples. Every peculiarity can be
-switched; the defaults are the rule as it was run.
+switched; the defaults are the rule as it was run. Of DPS as published (`published`) it keeps the
+ancestor's idea, a move after the step without the noise level: there the misfit is taken before the
+step and through the network, and the move is as long as the gradient of |r|.
 
 To rerun it: ``schedule: {type: vp_discrete}``, ``steps: 200``, ``t_min: 0.005``, ``solver: ddim``,
 ``start: standard_normal``.
@@ -33,6 +35,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.autodiff import value_and_pullback
+from mempost.core.denoised import Denoised
 from mempost.core.guidance import Correction
 from mempost.core.noise import NoiseLevel
 from mempost.core.problem import InverseProblem
@@ -49,6 +52,7 @@ class UnitGradient(Correction):
 
     tags = frozenset({"needs_gradient"})
     publications = (SIAHKOOHI_2026_MEMORIZATION,)
+    remedy = "take a smaller step_length"
 
     step_length: float = Field(
         0.07, gt=0, description="length of the move, or factor of the gradient (see length)"
@@ -71,7 +75,7 @@ class UnitGradient(Correction):
     def correct(
         self,
         problem: InverseProblem,
-        z: Float[Tensor, "batch d"],
+        at: Denoised,
         z_next: Float[Tensor, "batch d"],
         step: Step,
     ) -> Float[Tensor, "batch d"]:

@@ -11,6 +11,9 @@ and write m_i, u_i for coordinates along the columns of V, n ~ N(0, 1). The next
 and the chain starts from ybar_i + sqrt(sigma^2 - 1/S_i^2) n where that is possible. If m were the
 truth, u would be N(x, sigma^2 I) at every level, over the noise of the data.
 
+The spread of the draws depends on the number of steps, and falls with it: in the second line the
+data pull with sigma' while the new noise adds sigma'^2. There are 20 by default, as published.
+
 Reference: Kawar, Elad, Ermon & Song 2022, "Denoising diffusion restoration models".
 """
 
@@ -44,6 +47,7 @@ class DDRM(ReverseProcess):
     tags = frozenset({"linear", "needs_gradient", "uses_noise_level"})
     publications = (KAWAR_2022_DDRM,)
 
+    steps: int = Field(20, ge=1, description="steps, the last one to x", examples=[12])
     eta: float = Field(0.85, ge=0, le=1, description="share of new noise where data are weak")
     eta_b: float = Field(1.0, ge=0, le=1, description="weight of the data where they are strong")
 

@@ -26,8 +26,8 @@ from mempost.methods.posteriors.discrete_posterior import DiscretePosterior
 class FiniteSampleWeights(ExactSampler):
     """The training examples, weighted by their likelihoods: the limit of vanishing bandwidth.
 
-    Takes the examples that the prior keeps, whatever the prior, or else the means and weights of a
-    mixture; one evaluation of F each.
+    Takes the examples that the prior keeps, whatever the prior, or the means and weights of a
+    mixture of atoms; one evaluation of F each. Refuses other priors.
     """
 
     tags = frozenset({"closed_form", "uses_noise_level"})
@@ -52,6 +52,14 @@ class FiniteSampleWeights(ExactSampler):
     def _examples(problem: InverseProblem) -> Examples:
         if (kept := ask(problem.prior, HasExamples)) is not None:
             return kept.examples
-        remedy = "empirical_gmm keeps its training examples, which are its components"
-        mixture = require(problem.prior, HasComponents, "finite_sample_weights", remedy)
-        return Examples(mixture.means, mixture.weights)
+        mixture = ask(problem.prior, HasComponents)
+        if mixture is not None and _are_atoms(mixture):
+            return Examples(mixture.means, mixture.weights)
+        remedy = "exact_lgm takes Gaussian mixtures, and importance any prior with a density"
+        return require(problem.prior, HasExamples, "finite_sample_weights", remedy).examples
+
+
+def _are_atoms(mixture: HasComponents) -> bool:
+    """Whether all covariances are zero."""
+    index = torch.arange(len(mixture.weights), device=mixture.device)
+    return all(not mixture.component_variances(part).any() for part in index.split(256))

@@ -2,8 +2,9 @@
 
     x_i ~ q,      w_i = p(x_i) p(y | x_i) / q(x_i),      p(y) = E_q[w]
 
-and draw i of n is a copy of x_j with probability w_j / sum w. The proposal q is a sampler whose
-posterior is closed form with a density, such as the linearised mixture. Where q is right all
+and draw i of n is a copy of x_j with probability w_j / sum w; w is 0 where F(x) is no
+number. The proposal q is a sampler whose posterior is closed form with a density, such as the
+linearised mixture. Where q is right all
 weights are equal; where it is not, the effective sample size says so. The ratio of two densities
 has heavy tails if q is narrower than the posterior: see the metric ``importance``.
 
@@ -12,19 +13,20 @@ Reference: Chopin & Papaspiliopoulos 2020, "An introduction to sequential Monte 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
 from pydantic import Field
 
 from mempost.core.capabilities import HasDensity, require
-from mempost.core.errors import PluginError
+from mempost.core.errors import NonFiniteError, PluginError
 from mempost.core.fields import PluginField
 from mempost.core.memory import remember
 from mempost.core.posterior import Posterior
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
-from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler, require_finite
+from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler
 from mempost.core.streams import TILE, Streams
 from mempost.core.tags import Tag
 from mempost.methods.bibliography import CHOPIN_2020_SMC
@@ -90,11 +92,12 @@ class Importance(TiledSampler):
         for k in range(parts):
             x = q.draw_tile(streams.at(tile * parts + k))
             weight = problem.log_density(x) - density.log_density(x)
-            first = tile * self.population + k * TILE
-            draws.append(require_finite(x, "proposal", first_sample=first))
-            log_weights.append(require_finite(weight, "log weight", first_sample=first))
+            draws.append(x)
+            log_weights.append(weight.where(torch.isfinite(weight), -math.inf))
             progress(k + 1, parts)
         log_weight = torch.cat(log_weights)
+        if not torch.isfinite(log_weight).any():
+            raise NonFiniteError("every log weight", sample=tile * self.population)
         ancestor = systematic(log_weight, streams.at(tile, 1))
         stats = {"proposal_log_weight": log_weight[:, None], "ancestor": ancestor[:, None]}
         return Samples(torch.cat(draws)[ancestor, None], stats)

@@ -1,7 +1,7 @@
 """The Metropolis-adjusted Langevin algorithm.
 
     proposal     y = x + h M g(x) + sqrt(2 h) L n,      g = grad log p(. | y),  M = L L^T
-    accepted     with probability min(1, p(y) q(x | y) / (p(x) q(y | x)))
+    accepted     with probability min(1, p(y) q(x | y) / (p(x) q(y | x))), never if not finite
 
 Every chain accepts on its own and adapts its own h in the warm-up.
 
@@ -19,12 +19,15 @@ from torch import Tensor
 from mempost.core.errors import PluginError
 from mempost.core.iterative import SamplerState
 from mempost.core.problem import InverseProblem
-from mempost.core.sampler import require_finite
 from mempost.core.streams import Stream
 from mempost.core.tags import Tag
 from mempost.methods.bibliography import ROBERTS_1996_LANGEVIN, ROBERTS_1998_SCALING
 from mempost.methods.chains.langevin import Langevin, langevin_proposal, log_ratio_back
-from mempost.methods.chains.markov_chain import log_density_gradient, offers_density
+from mempost.methods.chains.markov_chain import (
+    acceptance_probability,
+    log_density_gradient,
+    offers_density,
+)
 
 
 class MALA(Langevin):
@@ -60,13 +63,14 @@ class MALA(Langevin):
     def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
         x = problem.prior.draw_tile(stream)
         value, gradient = log_density_gradient(problem, x, self.smoothing)
+        factor = self.factor(problem, x)
         return {
             "x": x,
             "log_density": value,
             "gradient": gradient,
-            "step_size": torch.full_like(value, self.step_size),
+            "step_size": self.step_sizes(problem, x, factor),
             "acceptance": torch.zeros_like(value),
-            **self.factor(problem, x),
+            **factor,
         }
 
     def step(
@@ -81,7 +85,7 @@ class MALA(Langevin):
         value, gradient = log_density_gradient(problem, proposal, self.smoothing)
         log_ratio = value - state["log_density"]
         log_ratio = log_ratio + log_ratio_back(state["gradient"], gradient, factor, h, noise)
-        acceptance = require_finite(log_ratio.clamp(max=0).exp(), "acceptance probability")
+        acceptance = acceptance_probability(log_ratio, proposal, gradient)
 
         accepted = uniform < acceptance
         rows = accepted[:, None]

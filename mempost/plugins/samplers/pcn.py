@@ -1,7 +1,7 @@
 """The preconditioned Crank-Nicolson algorithm, for Gaussian priors.
 
     proposal     y = m + sqrt(1 - beta^2) (x - m) + beta w,      w ~ N(0, C)
-    accepted     with probability min(1, p(data | y)/p(data | x))
+    accepted     with probability min(1, p(data | y)/p(data | x)), never if not finite
 
 for the prior N(m, C). The proposal is reversible for the prior, so the likelihood alone decides,
 and the acceptance does not fall with the dimension: the method is defined in function space.
@@ -21,10 +21,9 @@ from mempost.core.capabilities import HasComponents, HasDensity, ask, require
 from mempost.core.errors import PluginError
 from mempost.core.iterative import SamplerState
 from mempost.core.problem import InverseProblem
-from mempost.core.sampler import require_finite
 from mempost.core.streams import Stream
 from mempost.methods.bibliography import COTTER_2013_MCMC
-from mempost.methods.chains.markov_chain import MarkovChain
+from mempost.methods.chains.markov_chain import MarkovChain, acceptance_probability
 
 
 class PCN(MarkovChain):
@@ -74,7 +73,7 @@ class PCN(MarkovChain):
         proposal = mean + (1 - beta**2).sqrt() * (x - mean) + beta * w
         value = problem.log_likelihood(proposal)
         log_ratio = value - state["log_likelihood"]
-        acceptance = require_finite(log_ratio.clamp(max=0).exp(), "acceptance probability")
+        acceptance = acceptance_probability(log_ratio, proposal)
 
         accepted = uniform < acceptance
         beta = self.adapt(state["step_size"], acceptance, k, self.target_acceptance)

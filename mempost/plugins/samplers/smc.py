@@ -26,7 +26,7 @@ from mempost.core.errors import NonFiniteError, PluginError
 from mempost.core.prior import State
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
-from mempost.core.sampler import Samples, TiledSampler, require_finite
+from mempost.core.sampler import Samples, TiledSampler
 from mempost.core.streams import TILE, Streams
 from mempost.methods.bibliography import (
     CHOPIN_2020_SMC,
@@ -113,10 +113,10 @@ class SMC(TiledSampler):
         return _samples(population, tile)
 
     def _start(self, problem: InverseProblem, tile: int, streams: Streams) -> TemperedPopulation:
-        population = TemperedPopulation.start(problem, self.particles, streams.at(tile, 0))
-        for name, tensor in population.tensors.items():
-            require_finite(tensor, name, 0, tile * self.particles)
-        return population
+        try:
+            return TemperedPopulation.start(problem, self.particles, streams.at(tile, 0))
+        except NonFiniteError as error:
+            raise self._placed(error, tile, 0) from error
 
     def _is_relaxed(self, population: TemperedPopulation) -> bool:
         """Whether a stage has moved for long enough."""
@@ -137,8 +137,19 @@ class SMC(TiledSampler):
         try:
             return population.move(problem, self.target_acceptance, stream)
         except NonFiniteError as error:
-            sample = None if error.sample is None else tile * self.particles + error.sample
-            raise NonFiniteError(error.quantity, step, sample, population.tensors) from error
+            raise self._placed(error, tile, step, population) from error
+
+    def _placed(
+        self,
+        error: NonFiniteError,
+        tile: int,
+        step: int,
+        population: TemperedPopulation | None = None,
+    ) -> NonFiniteError:
+        """The error with its step, its sample among all and the state before."""
+        sample = None if error.sample is None else tile * self.particles + error.sample
+        state = None if population is None else population.tensors
+        return NonFiniteError(error.quantity, step, sample, state)
 
     def _name(self, problem: InverseProblem, tile: int, streams: Streams) -> str:
         """What a population is kept under: it depends on all of these and on nothing else."""

@@ -5,7 +5,10 @@
 is Euler's method for Langevin dynamics. Its invariant law differs from the posterior by O(h): for
 a Gaussian posterior with precision Lambda the variance along an eigenvector of L^T Lambda L with
 eigenvalue lambda is too large by the factor 1/(1 - h lambda/2); the chain diverges for
-h lambda > 2.
+h lambda > 2. By default h is 0.2/lambda for the largest lambda where the chain stands, taken at its
+start and once more half-way through the warm-up: draws are 5 % too wide in the stiffest direction,
+and others relax in 5 times the ratio of the curvatures. Where that is many steps, take
+``preconditioner: gauss_newton``.
 
 With ``smoothing`` b the prior is that of x + b e, which has a score even where p(x) is made of
 atoms or is known by its denoiser alone.
@@ -16,8 +19,6 @@ discrete approximations".
 
 from __future__ import annotations
 
-import math
-
 from jaxtyping import Float
 from torch import Tensor
 
@@ -26,7 +27,7 @@ from mempost.core.iterative import SamplerState
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Stream
 from mempost.methods.bibliography import ROBERTS_1996_LANGEVIN
-from mempost.methods.chains.langevin import Langevin, apply, apply_transposed
+from mempost.methods.chains.langevin import Langevin, langevin_proposal
 from mempost.methods.chains.markov_chain import (
     log_density_gradient,
     offers_density,
@@ -45,6 +46,7 @@ class ULA(Langevin):
 
     tags = frozenset({"uses_noise_level", "needs_gradient"})
     publications = (ROBERTS_1996_LANGEVIN,)
+    remedy = "take a smaller step_size, or mala, which rejects steps that are too long"
 
     def check(self, problem: InverseProblem) -> None:
         if self.smoothing == 0 and not offers_density(problem, 0.0):
@@ -57,17 +59,19 @@ class ULA(Langevin):
         self.check(problem)
         x = problem.prior.draw_tile(stream)
         with_density = offers_density(problem, self.smoothing)
-        return {**self._at(problem, x, with_density), **self.factor(problem, x)}
+        factor = self.factor(problem, x)
+        step_size = self.step_sizes(problem, x, factor)
+        return {**self._at(problem, x, with_density), "step_size": step_size, **factor}
 
     def step(
         self, problem: InverseProblem, state: SamplerState, k: int, stream: Stream
     ) -> SamplerState:
-        x, h = state["x"], self.step_size
-        factor = self.factor_at(problem, state, k)
+        x, factor = state["x"], self.factor_at(problem, state, k)
+        half_way = k == self.warmup // 2 > 0
+        h = self.step_sizes(problem, x, factor) if half_way else state["step_size"]
         noise = stream.normal(tuple(x.shape), x.dtype, x.device)
-        drift = apply_transposed(factor, state["gradient"])
-        x = x + apply(factor, h * drift + math.sqrt(2 * h) * noise)
-        return {**self._at(problem, x, "log_density" in state), **factor}
+        x = langevin_proposal(x, state["gradient"], factor, h[:, None], noise)
+        return {**self._at(problem, x, "log_density" in state), "step_size": h, **factor}
 
     def draw(
         self, problem: InverseProblem, state: SamplerState

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mempost.core import flow
 from mempost.core.counters import counting
+from mempost.core.denoised import Denoised
 from mempost.core.errors import MempostError
 from mempost.core.guidance import Correction, Guidance
 from mempost.core.noise import GaussianNoise, NoiseLevel
@@ -71,15 +72,14 @@ class GuidanceCase:
 
     def plain(self, problem: InverseProblem, z: Tensor, step: Step) -> Tensor:
         """What there is without data: E[x | z], or the state after the step of a correction."""
-        mean = problem.prior.denoise(z, step.level)
-        if isinstance(self.plugin, Correction):
-            return flow.euler(z, mean, step.level, step.next_level)
-        return mean
+        at = problem.prior.at(z, step.level)
+        return stepped(at, step) if isinstance(self.plugin, Correction) else at.mean
 
     def guided(self, problem: InverseProblem, z: Tensor, step: Step) -> Tensor:
         """E[x | z, y], or the state after the step, corrected."""
         if isinstance(self.plugin, Correction):
-            return self.plugin.correct(problem, z, self.plain(problem, z, step), step)
+            at = problem.prior.at(z, step.level)
+            return self.plugin.correct(problem, at, stepped(at, step), step)
         return self.plugin.denoiser(problem)(z, step.level)
 
     def answers(self, problem: InverseProblem | None = None) -> Float[Tensor, "24 d"]:
@@ -88,6 +88,11 @@ class GuidanceCase:
         return torch.cat(
             [self.guided(problem, self.states(problem, step), step) for step in self.steps]
         )
+
+
+def stepped(at: Denoised, step: Step) -> Tensor:
+    """The state after an Euler step without data, for which the denoiser is asked."""
+    return flow.euler(at.z, at.mean, step.level, step.next_level)
 
 
 CHECKS: Catalogue[GuidanceCase] = Catalogue("guidance", GuidanceCase)
@@ -248,11 +253,12 @@ def denoiser_calls(case: GuidanceCase) -> None:
     """An answer takes more denoiser calls than are said: one, or ``calls`` of a correction."""
     problem, step = case.problem, case.steps[1]
     z = case.states(problem, step)
-    plain = case.plain(problem, z, step)
+    at = problem.prior.at(z, step.level)
+    z_next = stepped(at, step)
     case.guided(problem, z, step)  # what is prepared once is none of it
     with counting() as counts:
         if isinstance(case.plugin, Correction):
-            case.plugin.correct(problem, z, plain, step)
+            case.plugin.correct(problem, at, z_next, step)
             said = case.plugin.calls(step)
         else:
             case.plugin.denoiser(problem)(z, step.level)
