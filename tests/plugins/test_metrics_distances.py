@@ -188,7 +188,8 @@ def test_a_shifted_sampler_is_seen(metric: Metric) -> None:
     results = results_of(problem_of([[0.0, 0.0]]), {"exact": exact, "off": shifted}, n=1000)
     columns = metric.evaluate(results["off"]).columns
     name = metric.column
-    assert set(columns) == {name + s for s in ("", "_low", "_high", "_null", "_null_high")}
+    ends = ("", "_low", "_high", "_null", "_null_high")
+    assert set(columns) == {name + where + end for where in ("", "_local") for end in ends}
     assert columns[f"{name}_low"] <= columns[name] <= columns[f"{name}_high"]
     assert columns[f"{name}_low"] > columns[f"{name}_null_high"]
 

@@ -6,6 +6,9 @@ comes with the distance between two exact sets of the same sizes, over random sp
 below the latter cannot be told from exact ones; draws of a Markov chain count for less than their
 number and may lie above it though their distribution is exact.
 
+The same is measured in the coordinates of the nearest mode (see `local_coordinates`): a distance
+in x does not see what happens inside narrow modes, nor along a coordinate of small scale.
+
 The interval resamples both sets (whole chains of an MCMC sampler). Resampling adds the noise of a
 second drawing to the distance; its mean excess is subtracted before the percentiles are taken.
 """
@@ -13,6 +16,7 @@ second drawing to the distance; its mean excess is subtracted before the percent
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -20,21 +24,23 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.measured import Measured, interval
+from mempost.core.measured import Measured, Variable, interval
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.core.streams import Stream
 from mempost.methods.geometry.coordinates import CoordinateSystem, in_coordinates
 from mempost.methods.statistics import bootstrap
 from mempost.methods.statistics.distances import Statistic
+from mempost.methods.statistics.local_coordinates import local_coordinates
 from mempost.methods.statistics.thinning import thin, thin_rows
 
 
 class DistanceToExact(Metric):
     """Base of distances between a sampler's draws and exact ones; authors override ``statistic``.
 
-    Columns NAME, NAME_low, NAME_high, NAME_null, NAME_null_high with ``NAME = cls.column``; none in
-    calibration runs.
+    Columns NAME, NAME_low, NAME_high, NAME_null, NAME_null_high with ``NAME = cls.column``, and the
+    same named NAME_local in coordinates of the nearest mode, where the exact posterior has a
+    density; none in calibration runs.
     """
 
     column: ClassVar[str]
@@ -43,6 +49,9 @@ class DistanceToExact(Metric):
     reference: str = "exact"
     draws: int = Field(1000, ge=2, description="draws compared at most, evenly thinned")
     coordinates: CoordinateSystem = "raw"
+    local: bool = Field(
+        True, description="measure in coordinates of the nearest mode, too: inside narrow modes"
+    )
     confidence: float = Field(0.95, gt=0, lt=1)
     resamples: int = Field(
         200, ge=10, examples=[20], description="for the interval, and splits for the null"
@@ -59,19 +68,34 @@ class DistanceToExact(Metric):
         if result.samples.truths is not None:  # draws for many data sets, none of them compared
             return Measured()
         samples = thin(result.samples, self.draws)
-        chains, draws = samples.values.shape[:2]
         exact, more = self._exact_draws(result, len(samples))
-        x, y, pool = (
-            in_coordinates(z.double(), self.coordinates, result)
-            for z in (samples.flat, exact, torch.cat([exact, more]))
+        sets = samples.flat, exact, more
+        found = self._distance(
+            self.name,
+            [in_coordinates(x.double(), self.coordinates, result) for x in sets],
+            result,
+            samples.values.shape[:2],
         )
+        reference = result.sibling(self.reference)
+        theirs = [_moved(x, result, reference) for x in sets]
+        local = local_coordinates(reference.posterior, theirs[1]) if self.local else None
+        if local is not None:
+            own = [local(x) for x in theirs]
+            found |= self._distance(f"{self.name}_local", own, result, samples.values.shape[:2])
+        return Measured(found)
+
+    def _distance(
+        self, name: str, sets: Sequence[Float[Tensor, "_ k"]], result: Result, shape: Sequence[int]
+    ) -> dict[str, Variable]:
+        """Draws, exact draws and more of these: their distance with interval and floor."""
+        (x, y, more), (chains, draws) = sets, shape
         n, m, r = len(x), len(y), self.resamples
         streams = [result.streams.at(tile=k, step=bootstrap.STEP) for k in range(4)]
         statistic = self.statistic(y, streams[3])
         if statistic is None:
-            return Measured()
+            return {}
 
-        z = torch.cat([x, y])
+        z, pool = torch.cat([x, y]), torch.cat([y, more])
         u = bootstrap.resampling_counts(chains, draws, r, streams[0]) / n
         v = bootstrap.resampling_counts(1, m, r, streams[1]) / m
         value = statistic(z, _signs(n, m).to(z))[0]
@@ -83,13 +107,11 @@ class DistanceToExact(Metric):
             [_signs(m, len(more))[0, streams[2].permutation(len(pool))] for _ in range(r)]
         )
         null = self._root(statistic(pool, splits.to(pool)))
-        return Measured(
-            {
-                self.name: interval(*map(self._root, (value, low, high))),
-                f"{self.name}_null": null.mean(),
-                f"{self.name}_null_high": torch.quantile(null, 0.95),
-            }
-        )
+        return {
+            name: interval(*map(self._root, (value, low, high))),
+            f"{name}_null": null.mean(),
+            f"{name}_null_high": torch.quantile(null, 0.95),
+        }
 
     @property
     def name(self) -> str:
@@ -112,10 +134,13 @@ class DistanceToExact(Metric):
         else:
             first, second = reference.samples.flat.tensor_split(2)
             first, second = thin_rows(first, self.draws), thin_rows(second, n)
-        theirs, ours = (r.problem.prior.coordinates for r in (reference, result))
-        if theirs is ours:
-            return first, second
-        return ours.from_raw(theirs.to_raw(first)), ours.from_raw(theirs.to_raw(second))
+        return _moved(first, reference, result), _moved(second, reference, result)
+
+
+def _moved(x: Float[Tensor, "n d"], of: Result, to: Result) -> Float[Tensor, "n d"]:
+    """States in the coordinates of one result's prior, in those of another one's."""
+    theirs, ours = (r.problem.prior.coordinates for r in (of, to))
+    return x if theirs is ours else ours.from_raw(theirs.to_raw(x))
 
 
 def _signs(n: int, m: int) -> Float[Tensor, "1 n+m"]:
