@@ -4,7 +4,7 @@
 
 Nothing is written: draws, measurements and problems are made when they are asked for. The studies
 have what metrics and figures look for: a sweep, exact and approximate samplers, kept states of a
-reverse process, Markov chains, images, many truths, waves, a learned prior.
+reverse process, Markov chains, images, many truths, waves, a learned prior, a flow without data.
 """
 
 from __future__ import annotations
@@ -166,12 +166,45 @@ _WAVES: dict[str, Any] = {
         {"type": "velocity_error", "resamples": 20},
     ],
 }
+_FLOW: dict[str, Any] = {
+    "title": "A flow to regularised points in the plane, without a question",
+    "seed": 1,
+    "data": {
+        "type": "points",
+        "values": [[-1.0, 0.0], [1.0, 0.2], [0.1, 1.5], [0.3, -1.4]],
+        "held_out": [[0.0, 0.0]],
+    },
+    "prior": {
+        "type": "tikhonov",
+        "c": 1e-4,
+        "base": {"type": "empirical_gmm", "bandwidth": 0.0},
+    },
+    "samplers": {
+        "flow": {
+            "type": "reverse_diffusion",
+            "schedule": {"type": "ve", "sigma_min": 1e-3, "sigma_max": 5.0},
+            "solver": "dormand_prince",
+            "start": "noise",
+            "final": "stop",
+            "save": {"dense": 20},
+        }
+    },
+    "samples": 32,
+    "sweep": {"prior.c": [1e-4, 1e-2]},
+    "metrics": [
+        {"type": "limit_point"},
+        {"type": "convergence", "at": 2.0},
+        {"type": "path_weights"},
+        {"type": "score_growth", "levels": 10},
+    ],
+}
 STUDIES: Mapping[str, Mapping[str, Any]] = {
     "line": _LINE,
     "plane": _PLANE,
     "images": _IMAGES,
     "calibration": _CALIBRATION,
     "waves": _WAVES,
+    "flow": _FLOW,
 }
 """Specs by name."""
 

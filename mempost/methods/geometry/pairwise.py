@@ -48,8 +48,13 @@ def nearest_distances(
 
 
 def middle(points: Float[Tensor, "m d"]) -> Float[Tensor, " d"]:
-    """The median of every coordinate, of at most a thousand of the points."""
-    return points[:: max(1, len(points) // _CENTRING)].median(0).values
+    """The median of every coordinate, of at most a thousand of the points.
+
+    Half-way between two where their number is even: points that are symmetric about the origin have
+    it as their middle, so that what is computed about it is as symmetric as they are.
+    """
+    some = points[:: max(1, len(points) // _CENTRING)].sort(0).values
+    return some[(len(some) - 1) // 2] / 2 + some[len(some) // 2] / 2
 
 
 def _split(index: Tensor, points: Float[Tensor, "n d"]) -> tuple[Tensor, ...]:
