@@ -108,7 +108,7 @@ _CALIBRATION: dict[str, Any] = {
     "metrics": [
         {"type": "sbc"},
         {"type": "tarp", "resamples": 20},
-        {"type": "coverage", "resamples": 20},
+        {"type": "coverage"},
     ],
 }
 _WAVES: dict[str, Any] = {

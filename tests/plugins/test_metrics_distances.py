@@ -147,17 +147,6 @@ def test_resampling_counts() -> None:
     assert torch.equal(chained, chained[..., :1].expand_as(chained))
 
 
-def test_interval_of_a_mean_covers() -> None:
-    """95 % intervals of a rate cover it in about 95 % of repetitions."""
-    hits = 0
-    for seed in range(200):
-        x = (Streams(seed, "data").at().uniform((100,)) < 0.3).double()
-        counts = bootstrap.resampling_counts(1, 100, 400, Streams(seed, "metric").at())
-        low, high = bootstrap.percentile_interval(counts @ x / 100, 0.95)
-        hits += bool(low <= 0.3 <= high)
-    assert 180 <= hits <= 198  # binomial(200, 0.94): four standard deviations
-
-
 def test_thinning_keeps_chains() -> None:
     values = torch.arange(5 * 100).reshape(5, 100, 1).double()
     thinned = thin(Samples(values), 40).values

@@ -9,12 +9,13 @@ number and may lie above it though their distribution is exact.
 The same is measured in the coordinates of the nearest mode (see `local_coordinates`): a distance
 in x does not see what happens inside narrow modes, nor along a coordinate of small scale.
 
-The interval resamples both sets (whole chains of an MCMC sampler). Resampling adds the noise of a
-second drawing to the distance; its mean excess is subtracted before the percentiles are taken.
+The interval is of the distance between the laws, by the triangle inequality: it may be off by what
+resamples of both sets (of whole chains of an MCMC sampler) move away from them.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -24,15 +25,18 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.measured import Measured, Variable, interval
+from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.core.streams import Stream
 from mempost.methods.geometry.coordinates import CoordinateSystem, in_coordinates
-from mempost.methods.statistics import bootstrap
+from mempost.methods.statistics import bootstrap, intervals
 from mempost.methods.statistics.distances import Statistic
 from mempost.methods.statistics.local_coordinates import local_coordinates
 from mempost.methods.statistics.thinning import thin, thin_rows
+
+FEWEST = 24
+"""Draws below which the 95 % line is withheld: more than 95 % of exact ones would be below it."""
 
 
 class DistanceToExact(Metric):
@@ -89,28 +93,28 @@ class DistanceToExact(Metric):
     ) -> dict[str, Variable]:
         """Draws, exact draws and more of these: their distance with interval and floor."""
         (x, y, more), (chains, draws) = sets, shape
-        n, m, r = len(x), len(y), self.resamples
+        m, r = len(y), self.resamples
         streams = [result.streams.at(tile=k, step=bootstrap.STEP) for k in range(4)]
         statistic = self.statistic(y, streams[3])
         if statistic is None:
             return {}
 
-        z, pool = torch.cat([x, y]), torch.cat([y, more])
-        u = bootstrap.resampling_counts(chains, draws, r, streams[0]) / n
-        v = bootstrap.resampling_counts(1, m, r, streams[1]) / m
-        value = statistic(z, _signs(n, m).to(z))[0]
-        replicates = statistic(z, torch.cat([u, -v], 1).to(z))
-        low, high = bootstrap.percentile_interval(
-            replicates - (replicates.mean() - value), self.confidence
-        )
+        def distance(z: Tensor, w: Tensor) -> Tensor:
+            return self._root(statistic(z, w.to(z)))
+
+        u = bootstrap.resampling_counts(chains, draws, r, streams[0])
+        v = bootstrap.resampling_counts(1, m, r, streams[1])
+        units, pool = min(chains if chains > 1 else draws, m), torch.cat([y, more])
         splits = torch.stack(
             [_signs(m, len(more))[0, streams[2].permutation(len(pool))] for _ in range(r)]
         )
-        null = self._root(statistic(pool, splits.to(pool)))
+        null = distance(pool, splits)
         return {
-            name: interval(*map(self._root, (value, low, high))),
+            name: between(distance, x, y, u, v, units, self.confidence).variable,
             f"{name}_null": null.mean(),
-            f"{name}_null_high": torch.quantile(null, 0.95),
+            f"{name}_null_high": torch.quantile(null, 0.95)
+            if min(len(x), m) >= FEWEST
+            else math.nan,
         }
 
     @property
@@ -141,6 +145,30 @@ def _moved(x: Float[Tensor, "n d"], of: Result, to: Result) -> Float[Tensor, "n 
     """States in the coordinates of one result's prior, in those of another one's."""
     theirs, ours = (r.problem.prior.coordinates for r in (of, to))
     return x if theirs is ours else ours.from_raw(theirs.to_raw(x))
+
+
+def between(
+    distance: Statistic,
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "m d"],
+    u: Float[Tensor, "resamples n"],
+    v: Float[Tensor, "resamples m"],
+    units: int,
+    confidence: float,
+) -> intervals.Interval:
+    """The distance between the laws of x and y, from how often resamples hold their rows.
+
+    Args:
+        units: that were resampled of the smaller set.
+    """
+    value = float(distance(torch.cat([x, y]), _signs(len(x), len(y)).to(x))[0])
+    moved = [distance(z.repeat(2, 1), _resampled(len(z), counts)) for z, counts in ((x, u), (y, v))]
+    return intervals.norm(value, moved[0] + moved[1], units, confidence)
+
+
+def _resampled(n: int, counts: Float[Tensor, "replicates n"]) -> Float[Tensor, "replicates n+n"]:
+    """Weights of n points as often as they were picked, against all of them."""
+    return torch.cat([counts, torch.full_like(counts, -1)], 1) / n
 
 
 def _signs(n: int, m: int) -> Float[Tensor, "1 n+m"]:

@@ -22,19 +22,21 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from mempost.core.errors import PluginError
-from mempost.core.measured import Measured, interval
+from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
+from mempost.core.streams import Stream
 from mempost.methods.bibliography import LOPEZPAZ_2017_REVISITING
-from mempost.methods.statistics import bootstrap
+from mempost.methods.statistics import bootstrap, intervals
 from mempost.methods.statistics.local_coordinates import local_coordinates
 from mempost.methods.statistics.thinning import thin, thin_rows
 
-_Z_90, _Z_95 = 1.6449, 1.9600
+_Z_90 = 1.6449
 STREAM = 5
 """Tile of the metric streams of step `bootstrap.STEP`: order of the draws, start of the network."""
 
@@ -65,8 +67,17 @@ class ClassifierTwoSampleTest(Metric):
             return Measured()
         d = x.shape[1]
         x, y = self._features(result, x, y)
-        n = min(len(x), len(y)) // 2
         stream = result.streams.at(tile=STREAM, step=bootstrap.STEP)
+        return Measured(self.compared(x, y, d, stream))
+
+    def compared(
+        self, x: Float[Tensor, "n k"], y: Float[Tensor, "m k"], d: int, stream: Stream
+    ) -> dict[str, Variable]:
+        """Accuracy, its interval, line and p-value, for two sets of draws with d coordinates.
+
+        What stands beyond the first d are features of the draws.
+        """
+        n = min(len(x), len(y)) // 2
         x, y = (z.cpu()[stream.permutation(len(z))] for z in (x, y))
         halves = [_labelled(x[:n], y[:n]), _labelled(x[n : 2 * n], y[n : 2 * n])]
         seed = int(stream.integers(2**31, (1,)))
@@ -75,16 +86,12 @@ class ClassifierTwoSampleTest(Metric):
             for a, b in (halves, halves[::-1])
         ]
         accuracy = sum(accuracies) / 2
-        error = math.sqrt(accuracy * (1 - accuracy) / (2 * n))
         z = 2 * (accuracy - 0.5) * math.sqrt(2 * n)
-        low, high = accuracy - _Z_95 * error, min(1.0, accuracy + _Z_95 * error)
-        return Measured(
-            {
-                "c2st": interval(accuracy, low, high),
-                "c2st_null_high": 0.5 + _Z_90 / (2 * math.sqrt(2 * n)),
-                "c2st_p": 0.5 * math.erfc(z / math.sqrt(2)),
-            }
-        )
+        return {
+            "c2st": intervals.rate_of(accuracy, 2 * n, 0.95).variable,
+            "c2st_null_high": 0.5 + _Z_90 / (2 * math.sqrt(2 * n)),
+            "c2st_p": 0.5 * math.erfc(z / math.sqrt(2)),
+        }
 
     def _exact_draws(self, result: Result, n: int) -> Tensor | None:
         """At most n exact draws in raw coordinates; None where they are the result's own."""

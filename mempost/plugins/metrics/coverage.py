@@ -23,7 +23,7 @@ from torch import Tensor
 from mempost.core.measured import BOUND, Measured, bounds
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.methods.statistics import bootstrap, ranks
+from mempost.methods.statistics import intervals, ranks
 from mempost.methods.statistics.calibration_verdict import by_point
 from mempost.methods.statistics.quantities import Quantities
 
@@ -33,17 +33,15 @@ Level = Annotated[float, Field(gt=0, lt=1)]
 class Coverage(Metric):
     """Share of truths inside central credible intervals, mean over coordinates, and their width.
 
-    Columns ``coverage_<level>`` with its interval ``_low``, ``_high`` (truths resampled, all
-    coordinates of one together), and ``width_<level>``: the mean width of the intervals in raw
-    coordinates. Truths may come from the prior, be held out, or be training examples. A coverage of
-    exactly 0 or 1 has an interval without length; it is known to 3/truths then. For pictures the
-    coverage at the levels 0, 0.01, ..., 1 is kept as ``coverage_curve``.
+    Columns ``coverage_<level>`` with its interval ``_low``, ``_high`` (all coordinates of a truth
+    count as one unit), and ``width_<level>``: the mean width of the intervals in raw coordinates.
+    Truths may come from the prior, be held out, or be training examples. For pictures the coverage
+    at the levels 0, 0.01, ..., 1 is kept as ``coverage_curve``.
     """
 
     levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (0.5, 0.9)
     every: int = Field(1, ge=1, description="use every n-th draw; of Markov chains, one a chain")
     confidence: float = Field(0.95, gt=0, lt=1)
-    resamples: int = Field(1000, ge=10, examples=[20])
 
     def evaluate(self, result: Result) -> Measured:
         reached = interval_levels(result, self.every)
@@ -51,9 +49,7 @@ class Coverage(Metric):
         if reached is None or draws is None:
             return Measured()
         nominal = torch.linspace(0, 1, 101, dtype=torch.float64)
-        stream = result.streams.at(tile=ranks.RESAMPLING, step=ranks.STEP)
-        counts = bootstrap.resampling_counts(1, reached.shape[1], self.resamples, stream)
-        coverage = self._covered(reached, reached.new_tensor(self.levels), counts)
+        coverage = self._covered(reached, self.levels)
         scale = result.problem.prior.coordinates.scale.double().cpu().numpy()
         widths = []
         for level in self.levels:
@@ -63,23 +59,18 @@ class Coverage(Metric):
             {
                 "coverage": (("level", BOUND), coverage),
                 "width": ("level", widths),
-                "coverage_curve": (("nominal", BOUND), self._covered(reached, nominal, counts)),
+                "coverage_curve": (("nominal", BOUND), self._covered(reached, nominal.tolist())),
             },
             {"level": self.levels, "nominal": nominal.tolist()},
             unlisted=["coverage_curve"],
         )
 
     def _covered(
-        self,
-        reached: Float[Tensor, "d t"],
-        levels: Float[Tensor, " level"],
-        counts: Float[Tensor, "resamples t"],
-    ) -> Float[Tensor, "level 3"]:
+        self, reached: Float[Tensor, "d t"], levels: Sequence[float]
+    ) -> list[intervals.Interval]:
         """Share of truths inside, mean over coordinates, with the ends of its interval."""
-        covered = torch.stack([(reached <= level).double().mean(0) for level in levels], 1)
-        means = counts @ covered / len(covered)
-        low, high = bootstrap.percentile_interval(means, self.confidence)
-        return torch.stack([covered.mean(0), low, high], -1)
+        inside = [(reached <= level).double().mean(0)[None] for level in levels]
+        return [intervals.rate(hits, self.confidence) for hits in inside]
 
     def verdict(self, results: Sequence[Result]) -> list[str]:
         level = max(self.levels)

@@ -7,8 +7,8 @@ over draws,
     Q(L) - Q(E)  =  [Q(L) - Q(C)]  +  [Q(C) - Q(E)]
        total           prior             sampler
 
-to the last bit that addition keeps. Draw i of L and draw i of C start from the same noise, so the
-bootstrap resamples them in pairs: what both have in common cancels in the prior's part. Distances
+to the last bit that addition keeps. Draw i of L and draw i of C start from the same noise, so they
+are compared in pairs: what both have in common cancels in the prior's part. Distances
 have no sign, and telescope as a bound only,
 
     d(L, E)  <=  d(L, C) + d(C, E),
@@ -35,7 +35,8 @@ from mempost.core.result import Result
 from mempost.core.streams import Stream
 from mempost.methods.geometry.distinct import Distinct
 from mempost.methods.geometry.pairwise import nearest_distances
-from mempost.methods.statistics import bootstrap, distances
+from mempost.methods.statistics import bootstrap, distances, intervals
+from mempost.methods.statistics.intervals import Interval
 from mempost.methods.statistics.per_draw import chi_squared, velocity_rmse
 from mempost.methods.statistics.thinning import thin_rows
 from mempost.methods.waves.models import WaveModels
@@ -45,6 +46,7 @@ Quantity = Literal["misfit", "memorized", "velocity_rmse"]
 
 PARTS: Mapping[str, tuple[int, int]] = {"total": (0, 2), "prior": (0, 1), "sampler": (1, 2)}
 """Of learned, counterpart and exact, the two that a part compares."""
+EXACT = 2
 UNITS: Mapping[str, str] = {"misfit": "", "memorized": "", "velocity_rmse": " km/s"}
 
 
@@ -63,8 +65,8 @@ class ErrorDecomposition(Metric):
     """Error of a learned prior's sampler, split into the prior's part and the sampler's.
 
     For every sampler in ``counterparts`` and every quantity Q, columns ``Q_error_total``,
-    ``Q_error_prior`` and ``Q_error_sampler``, each with ``_low`` and ``_high`` from a paired
-    bootstrap; and the distances ``distance_total``, ``distance_prior``, ``distance_sampler`` with
+    ``Q_error_prior`` and ``Q_error_sampler``, each with ``_low`` and ``_high``; and the
+    distances ``distance_total``, ``distance_prior``, ``distance_sampler`` with
     ``distance_bound``, the sum of the last two. Quantities are those of `per_draw`: ``misfit``
     (squared, per real datum), ``memorized`` (rate at r < threshold in raw coordinates) and
     ``velocity_rmse`` (km/s); those that a problem does not have are left out.
@@ -103,7 +105,7 @@ class ErrorDecomposition(Metric):
             values = [v for v in found if v is not None]
             if len(values) == len(triple):
                 stream = result.streams.at(tile=0, step=bootstrap.STEP)
-                parts = self._telescope(values, stream)
+                parts = self._telescope(values, quantity == "memorized", stream)
                 variables[f"{quantity}_error"] = (("part", BOUND), parts)
         raw = [where.problem.prior.coordinates.to_raw(x).double() for where, x in triple]
         apart = self._distances(raw, result.streams.at(tile=1, step=bootstrap.STEP))
@@ -133,21 +135,21 @@ class ErrorDecomposition(Metric):
         return rule.measure(found)["rate"].double().cpu()
 
     def _telescope(
-        self, values: Sequence[Float[Tensor, " n"]], stream: Stream
-    ) -> list[list[float]]:
-        """Parts of the error of a mean, each with its interval, (parts, 3)."""
-        learned, counterpart, exact = values
-        n, m = len(learned), len(exact)
-        pairs = bootstrap.resampling_counts(1, n, self.resamples, stream) / n
-        others = bootstrap.resampling_counts(1, m, self.resamples, stream) / m
-        means = learned.mean(), counterpart.mean(), exact.mean()
-        replicates = pairs @ learned, pairs @ counterpart, others @ exact
+        self, values: Sequence[Float[Tensor, " n"]], is_rate: bool, stream: Stream
+    ) -> list[Interval]:
+        """Parts of the error of a mean, each with its interval."""
         parts = []
         for i, j in PARTS.values():
-            low, high = bootstrap.percentile_interval(
-                replicates[i] - replicates[j], self.confidence
-            )
-            parts.append([float(means[i] - means[j]), float(low), float(high)])
+            a, b, paired = values[i], values[j], EXACT not in (i, j)
+            if is_rate:
+                p, q = (intervals.rate(x[None], self.confidence) for x in (a, b))
+                correlation = _correlation(a, b) if paired else 0.0
+                parts.append(intervals.rate_difference(p, q, correlation))
+            elif paired:
+                differences = (a - b)[None]
+                parts.append(intervals.mean(differences, self.confidence, self.resamples, stream))
+            else:
+                parts.append(intervals.difference(a, b, self.confidence, self.resamples, stream))
         return parts
 
     def _distances(self, draws: Sequence[Float[Tensor, "n d"]], stream: Stream) -> list[float]:
@@ -173,6 +175,13 @@ class ErrorDecomposition(Metric):
                 where = ", ".join(f"{p.rpartition('.')[2]} = {v}" for p, v in result.point.items())
                 said.append(f"{where + ': ' if where else ''}{result.key}: {'; '.join(parts)}.")
         return said
+
+
+def _correlation(a: Float[Tensor, " n"], b: Float[Tensor, " n"]) -> float:
+    """Of paired numbers; 0 where one of them does not vary."""
+    x, y = a - a.mean(), b - b.mean()
+    scale = float(x.norm() * y.norm())
+    return float(x @ y) / scale if scale > 0 else 0.0
 
 
 def _sentence(quantity: str, errors: Array) -> str:

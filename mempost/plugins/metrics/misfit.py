@@ -14,7 +14,7 @@ from pydantic import Field
 from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.methods.statistics import bootstrap
+from mempost.methods.statistics import bootstrap, intervals
 from mempost.methods.statistics.moments import posterior_moments
 from mempost.methods.statistics.per_draw import chi_squared
 from mempost.methods.statistics.thinning import thin
@@ -42,7 +42,7 @@ class Misfit(Metric):
             return Measured()
         problem, samples = result.problem, thin(result.samples, self.draws)
         values = chi_squared(problem, samples.flat)
-        misfit = bootstrap.mean_with_interval(
+        misfit = intervals.mean(
             values.reshape(samples.values.shape[:2]),
             self.confidence,
             self.resamples,
@@ -50,7 +50,7 @@ class Misfit(Metric):
         )
         mean, _ = posterior_moments(result, "prior")
         found: dict[str, Variable] = {
-            "misfit": misfit,
+            "misfit": misfit.variable,
             "misfit_of_mean": chi_squared(problem, mean[None])[0],
         }
         if result.truth is not None:

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.measured import Measured, Variable, interval
+from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.methods.geometry.masses import component_masses, responsibilities
-from mempost.methods.statistics import bootstrap
+from mempost.methods.statistics import bootstrap, intervals
 
 
 class ModeMassError(Metric):
@@ -37,7 +37,7 @@ class ModeMassError(Metric):
         exact, masses = component_masses(reference), component_masses(result)
         if exact is None or masses is None:
             return Measured()
-        error = _misplaced(masses[None], exact)[0]
+        error = float(_misplaced(masses[None], exact)[0])
         if result.posterior is not None:
             return Measured({"mode_mass_error": error})
 
@@ -51,10 +51,11 @@ class ModeMassError(Metric):
             memberships = responsibilities(prior, z)
             return memberships.mean(0), counts.to(memberships) @ memberships / len(z)
 
-        errors = _misplaced(means(x, chains, draws, tile=0)[1], exact)
-        centred = errors - errors.mean() + error
-        low, high = bootstrap.percentile_interval(centred.clamp(0, 1), self.confidence)
-        found: dict[str, Variable] = {"mode_mass_error": interval(error, low, high)}
+        mean, resampled = means(x, chains, draws, tile=0)
+        units = chains if chains > 1 else draws
+        moved = _misplaced(resampled, mean)
+        known = intervals.norm(error, moved, units, self.confidence).within(0, 1)
+        found: dict[str, Variable] = {"mode_mass_error": known.variable}
         if reference.posterior is not None:
             drawn = reference.posterior.sample(len(x), result.streams)
             mean, resampled = means(drawn, 1, len(x), tile=1)

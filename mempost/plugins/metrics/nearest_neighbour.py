@@ -20,12 +20,11 @@ examples.
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.measured import Measured, Variable, interval
+from mempost.core.measured import Measured, Variable
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.methods.bibliography import (
@@ -36,7 +35,8 @@ from mempost.methods.bibliography import (
 from mempost.methods.geometry.coordinates import CoordinateSystem, in_coordinates
 from mempost.methods.geometry.distinct import Distinct
 from mempost.methods.geometry.pairwise import nearest_distances
-from mempost.methods.statistics import bootstrap
+from mempost.methods.statistics import bootstrap, intervals
+from mempost.methods.statistics.intervals import Interval
 from mempost.methods.statistics.thinning import thin_rows
 
 
@@ -86,25 +86,22 @@ class NearestNeighbour(Metric):
             controls = self.measure(nearest(left_out, train, self.k + 1)[:, 1:])
             sets.append(("_leave_one_out", "left_out", controls, 1, len(left_out)))
 
-        means: dict[str, float] = {}
-        replicates: dict[str, Tensor] = {}
+        known: dict[str, Interval] = {}
         for tile, (suffix, _, values, groups, size) in enumerate(sets):
             stream = result.streams.at(tile=tile, step=bootstrap.STEP)
-            counts = bootstrap.resampling_counts(groups, size, self.resamples, stream)
             for name, value in values.items():
-                means[name + suffix] = float(value.mean())
-                replicates[name + suffix] = counts @ value.cpu() / len(value)
-            if "ratio_mean" in values:
-                ratio = values["ratio_mean"].cpu()
-                means[f"ratio_median{suffix}"] = float(ratio.median())
-                replicates[f"ratio_median{suffix}"] = _medians(ratio, counts)
+                by_chain = value.reshape(groups, size)
+                if name != "ratio_mean":
+                    known[name + suffix] = intervals.rate(by_chain, self.confidence)
+                    continue
+                known[name + suffix] = intervals.mean(
+                    by_chain, self.confidence, self.resamples, stream
+                )
+                known[f"ratio_median{suffix}"] = intervals.median(by_chain, self.confidence)
         for name in ("rate", "third_rate", "tolerance_rate"):
-            if name in means and f"{name}_held_out" in means:
-                _against_null(name, means, replicates)
-        found: dict[str, Variable] = {}
-        for name, mean in means.items():
-            low, high = bootstrap.percentile_interval(replicates[name], self.confidence)
-            found[name] = interval(mean, low, high)
+            if name in known and f"{name}_held_out" in known:
+                known |= _against_null(name, known[name], known[f"{name}_held_out"])
+        found: dict[str, Variable] = {name: given.variable for name, given in known.items()}
         if "rate" in measured:
             memorized = neighbours[measured["rate"] > 0, 0]
             found["distinct"] = len(memorized.unique())
@@ -144,20 +141,10 @@ def nearest(
     return nearest_distances(queries, points, min(k, len(points)))[0]
 
 
-def _against_null(name: str, means: dict[str, float], replicates: dict[str, Tensor]) -> None:
-    """Add excess over the held-out rate, and the rate corrected for it where that has a meaning."""
-    rate, null = means[name], means[f"{name}_held_out"]
-    excess = replicates[name] - replicates[f"{name}_held_out"]
-    means[f"{name}_excess"], replicates[f"{name}_excess"] = rate - null, excess
-    room = 1 - replicates[f"{name}_held_out"]
-    if null < 1:  # replicates of a rate near 1 may reach it
-        means[f"{name}_corrected"] = (rate - null) / (1 - null)
-        replicates[f"{name}_corrected"] = excess[room > 0] / room[room > 0]
-
-
-def _medians(values: Float[Tensor, " n"], counts: Tensor) -> Float[Tensor, " resamples"]:
-    """The lower median of every resample, from how often it holds each value."""
-    ordered, order = values.sort()
-    below = counts[:, order].cumsum(1)
-    middle = below.new_full((len(below), 1), len(values) / 2)
-    return ordered[torch.searchsorted(below, middle)[:, 0]]
+def _against_null(name: str, rate: Interval, null: Interval) -> dict[str, Interval]:
+    """Excess over the held-out rate, and the rate corrected for it where that has a meaning."""
+    found = {f"{name}_excess": intervals.rate_difference(rate, null)}
+    if null.value < 1:
+        others = intervals.rate_quotient(rate.complement, null.complement)
+        found[f"{name}_corrected"] = others.complement
+    return found

@@ -30,6 +30,7 @@ from collections.abc import Sequence
 import torch
 from pydantic import Field
 
+from mempost.core.errors import PluginError
 from mempost.core.measured import BOUND, Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
@@ -67,6 +68,8 @@ class SimulationBasedCalibration(Metric):
         if ranks is None:
             return Measured()
         q, n = ranks.u.shape
+        if n < 2:
+            raise PluginError("sbc needs two truths or more: raise calibration.truths")
         p = anderson_darling(ranks.u)[1]
         folded_p = anderson_darling(folded(ranks.u))[1]
         k = ranks.coordinates

@@ -27,11 +27,12 @@ from pydantic import Field
 from scipy.stats import kstest
 from torch import Tensor
 
-from mempost.core.measured import BOUND, Array, Measured, bounds, interval
+from mempost.core.errors import PluginError
+from mempost.core.measured import BOUND, Array, Measured, bounds
 from mempost.core.metric import Metric
 from mempost.core.result import Result
 from mempost.methods.bibliography import LEMOS_2023_SAMPLING
-from mempost.methods.statistics import bootstrap, ranks
+from mempost.methods.statistics import intervals, ranks
 from mempost.methods.statistics.calibration_verdict import by_point, number
 from mempost.methods.statistics.simultaneous_bands import GRID, band_from_zero, ecdf
 
@@ -63,8 +64,7 @@ class TARP(Metric):
             return Measured()
         terms = 0.625 - u.clamp(min=0.5)
         stream = result.streams.at(tile=ranks.RESAMPLING, step=ranks.STEP)
-        counts = bootstrap.resampling_counts(1, len(u), self.resamples, stream)
-        low, high = bootstrap.percentile_interval(counts @ terms / len(u), self.confidence)
+        atc = intervals.mean(terms[None], self.confidence, self.resamples, stream)
         p = float(kstest(u.numpy(), "uniform", method="exact").pvalue)
         band_at, band = band_from_zero(len(u), self.confidence)
         kept = {
@@ -73,7 +73,7 @@ class TARP(Metric):
             "tarp_confidence": self.confidence,
         }
         return Measured(
-            {"tarp_atc": interval(terms.mean(), low, high), "tarp_p": p, **kept},
+            {"tarp_atc": atc.variable, "tarp_p": p, **kept},
             {"credibility": GRID.tolist(), "band_at": band_at.tolist()},
             unlisted=kept,
         )
@@ -99,11 +99,17 @@ class TARP(Metric):
 
 
 def credibilities(result: Result, every: int = 1) -> Float[Tensor, "t"] | None:
-    """u of every truth of a calibration run; None outside of one."""
+    """u of every truth of a calibration run; None outside of one.
+
+    Raises:
+        PluginError: there is one truth, and so no spread of truths to take reference points from.
+    """
     found = ranks.calibration_draws(result, every)
     if found is None:
         return None
     truths, draws = found.truths, found.values
+    if len(truths) < 2:
+        raise PluginError("tarp needs two truths or more: raise calibration.truths")
     centre, scale = truths.mean(0), truths.std(0)
     stream = result.streams.at(tile=ranks.REFERENCES, step=ranks.STEP)
     r = centre + scale * stream.normal(tuple(truths.shape))

@@ -3,19 +3,18 @@
     rmse(v) = sqrt(mean over nodes of (v - v*)^2)
 
 Coefficients differ in scale by orders of magnitude and have no units; velocities are what a
-geophysicist sees. With v_i = v* + e_i the mean of n draws errs by |sum_i e_i|/n, so that its
-bootstrap replicates need the inner products of the e_i only. Resampling adds to the error of a
-mean the scatter of a second drawing; its average excess is subtracted before the percentiles.
+geophysicist sees. With v_i = v* + e_i the mean of n draws errs by |sum_i e_i|/n, so that how far
+resamples of it move needs the inner products of the e_i only.
 """
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from mempost.core.measured import Measured, interval
+from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
-from mempost.methods.statistics import bootstrap
+from mempost.methods.statistics import bootstrap, intervals
 from mempost.methods.statistics.calibration_curve import velocity_moments
 from mempost.methods.waves.models import WaveModels
 
@@ -42,7 +41,7 @@ class VelocityError(Metric):
         single = products.diagonal().clamp(min=0).sqrt()
         chains, draws = result.samples.values.shape[:2]
         stream = result.streams.at(tile=0, step=bootstrap.STEP)
-        samples = bootstrap.mean_with_interval(
+        samples = intervals.mean(
             single.reshape(chains, draws),
             self.confidence,
             self.resamples,
@@ -50,11 +49,10 @@ class VelocityError(Metric):
         )
         stream = result.streams.at(tile=1, step=bootstrap.STEP)
         counts = bootstrap.resampling_counts(chains, draws, self.resamples, stream)
-        share = counts / len(single)
-        replicates = ((share @ products) * share).sum(1).clamp(min=0).sqrt()
-        value = products.mean().clamp(min=0).sqrt()
-        centred = (replicates - (replicates.mean() - value)).clamp(min=0)
-        low, high = bootstrap.percentile_interval(centred, self.confidence)
+        share = (counts - 1) / len(single)
+        moved = ((share @ products) * share).sum(1).clamp(min=0).sqrt()
+        value = float(products.mean().clamp(min=0).sqrt())
+        of_mean = intervals.norm(value, moved, chains if chains > 1 else draws, self.confidence)
         mean, std = velocity_moments(models, result)
         maps = {
             "velocity_mean": (("x", "z"), mean),
@@ -63,9 +61,9 @@ class VelocityError(Metric):
         }
         return Measured(
             {
-                "velocity_rmse_samples": samples,
+                "velocity_rmse_samples": samples.variable,
                 "velocity_rmse_best": single.min(),
-                "velocity_rmse_mean": interval(value, low, high),
+                "velocity_rmse_mean": of_mean.variable,
                 **maps,
             },
             unlisted=maps,
