@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mempost.core.capabilities import Examples
 from mempost.core.dataset import Data
 from mempost.core.measured import Measured
 from mempost.core.mixture import MixturePrior
@@ -30,6 +31,10 @@ class Kernels(MixturePrior):
         super().__init__(shape or tuple(means.shape[1:]), means)
         self.means, self.bandwidth = means, bandwidth
         self.weights = means.new_full((len(means),), 1 / len(means))
+
+    @property
+    def examples(self) -> Examples:
+        return Examples.of(self.means)
 
     def component_log_densities(self, z: Tensor, level: NoiseLevel = CLEAN) -> Tensor:
         a, s = level.columns(z)
