@@ -7,6 +7,8 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mempost.core.cautions import note
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -32,7 +34,14 @@ class CorruptFileError(MempostError):
 
 
 class MempostWarning(UserWarning):
-    """Numbers are less accurate, or mean something else, than one would think."""
+    """Numbers are less accurate, or mean something else, than one would think.
+
+    It is kept with the run that it concerns, and shown in its report (see `cautions`).
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        note([text])
 
 
 class DivergenceError(MempostError):

@@ -32,7 +32,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from mempost.core import keeping
+from mempost.core import cautions, keeping
 from mempost.core.errors import SpecError
 
 T = TypeVar("T")
@@ -45,6 +45,7 @@ class _Entry(NamedTuple):
     value: Any
     storages: Mapping[Hashable, int]
     kept: frozenset[str]
+    said: tuple[str, ...]
 
 
 class Memory:
@@ -67,13 +68,14 @@ class Memory:
         key = (name, torch.get_num_threads(), *map(_token, parts))
         entry = self._entries.get(key)
         if entry is None:
-            with keeping.watching() as kept:
+            with keeping.watching() as kept, cautions.collecting() as said:
                 value = make()
-            entry = _Entry(value, dict(_storages(value)), frozenset(kept))
+            entry = _Entry(value, dict(_storages(value)), frozenset(kept), tuple(said))
             self._insert(key, entry)
         else:
             self._entries.move_to_end(key)
             keeping.mark(entry.kept)
+            cautions.note(entry.said)
         return entry.value
 
     def forget(self) -> None:

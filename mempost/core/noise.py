@@ -55,6 +55,10 @@ def stack(y: Tensor) -> Float[Tensor, "... m_real"]:
     return torch.view_as_real(y).flatten(-2) if y.is_complex() else y
 
 
+SMALLEST = 1e-150
+"""Standard deviation of noise."""
+
+
 @dataclass(frozen=True)
 class GaussianNoise:
     """Observation noise with standard deviation ``std`` (complex: E|n|^2 = std^2)."""
@@ -65,6 +69,11 @@ class GaussianNoise:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.std) and self.std > 0):
             raise ValueError(f"noise std is {self.std}; allowed are finite numbers above 0")
+        if not SMALLEST < self.std < 1 / SMALLEST:
+            raise ValueError(
+                f"noise std is {self.std:g}; allowed are numbers from {SMALLEST:g} to "
+                f"{1 / SMALLEST:g}, whose squares can be told from 0 and infinity"
+            )
 
     @property
     def component_std(self) -> float:

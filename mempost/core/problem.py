@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.autodiff import value_and_pullback
-from mempost.core.errors import PluginError, ShapeError
+from mempost.core.errors import NonFiniteError, PluginError, ShapeError
 from mempost.core.memory import remember
 from mempost.core.noise import GaussianNoise, stack
 from mempost.core.operator import ForwardOperator
@@ -57,10 +57,16 @@ class InverseProblem:
             return
         if operator is None or noise is None or y is None:
             raise PluginError("a problem has an operator, noise and data, or none of the three")
+        if not isinstance(y, Tensor):
+            raise PluginError(f"y is a {type(y).__name__}; give a tensor, torch.as_tensor(y)")
         operator.check_domain(prior.shape)
         expected = operator.range_shape(prior.shape)
         if tuple(y.shape) != tuple(expected):
             raise ShapeError(f"data have shape {tuple(y.shape)}, the operator gives {expected}")
+        finite = torch.isfinite(y)
+        if not finite.all():
+            where = ", ".join(map(str, (~finite).nonzero()[0].tolist()))
+            raise NonFiniteError(f"datum [{where}] of y", remedy="leave out what was not measured")
         self.question = Question(operator, noise, y)
 
     @property

@@ -245,6 +245,8 @@ def _summarise(study: Study, listed: bool = False) -> None:
     statuses = study.statuses
     for sentence in study.verdicts:
         typer.echo(f"- {sentence}")
+    for message in study.warnings if listed else ():  # a run has shown them on its way
+        typer.echo(f"warning: {message}", err=True)
     for row in study.rows:
         if row["status"] == "failed":
             typer.echo(f"failed: {row['sampler']}, run {row['run']}: {row['reason']}", err=True)

@@ -67,7 +67,7 @@ class Serial:
     def __call__(self, graph: Graph) -> Iterator[Outcome]:
         reasons: dict[Task, str] = {}
         for task, needs in graph.items():
-            reason = _first_reason(task, needs, reasons)
+            reason = _first_reason(self.worker.plan, task, needs, reasons)
             if reason is None:
                 progress = silent if self.progress is None else self.progress(task)
                 outcome = _attempt(task, lambda t=task, p=progress: self.worker.carry_out(t, p))  # type: ignore[misc]
@@ -105,7 +105,7 @@ class LocalProcesses:
         finished = False
         try:
             ended: set[Task] = set()
-            for outcome in _schedule(pool, graph):
+            for outcome in _schedule(pool, graph, plan):
                 self._show(steps, ended)
                 if outcome is not None:
                     ended.add(outcome.task)
@@ -134,7 +134,7 @@ class LocalProcesses:
                 self.progress(task)(done, total, note)
 
 
-def _schedule(pool: ProcessPoolExecutor, graph: Graph) -> Iterator[Outcome | None]:
+def _schedule(pool: ProcessPoolExecutor, graph: Graph, plan: Plan) -> Iterator[Outcome | None]:
     """Outcomes as they come, and None now and then."""
     waiting = dict(graph)
     running: dict[Future[Outcome], Task] = {}
@@ -143,7 +143,7 @@ def _schedule(pool: ProcessPoolExecutor, graph: Graph) -> Iterator[Outcome | Non
     while waiting or running:
         for task in [t for t, needs in waiting.items() if all(n in done for n in needs)]:
             needs = waiting.pop(task)
-            reason = _first_reason(task, needs, reasons)
+            reason = _first_reason(plan, task, needs, reasons)
             if reason is None:
                 running[pool.submit(_carry_out, task)] = task
             else:
@@ -163,9 +163,11 @@ def _schedule(pool: ProcessPoolExecutor, graph: Graph) -> Iterator[Outcome | Non
             yield outcome
 
 
-def _first_reason(task: Task, needs: Iterable[Task], reasons: Mapping[Task, str]) -> str | None:
+def _first_reason(
+    plan: Plan, task: Task, needs: Iterable[Task], reasons: Mapping[Task, str]
+) -> str | None:
     """Why a task cannot be done: what it needs has failed."""
-    found = (KINDS[task.kind].blocked(task, n, reasons[n]) for n in needs if n in reasons)
+    found = (KINDS[task.kind].blocked(plan, task, n, reasons[n]) for n in needs if n in reasons)
     return next((reason for reason in found if reason is not None), None)
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mempost.core.cautions import collecting
 from mempost.core.errors import CorruptFileError, PluginError
 from mempost.core.fields import PluginField
 from mempost.core.identity import digest
@@ -109,7 +110,7 @@ class Measurements:
         self._ids = {(id(run.point), run.key): run.id for run in plan.runs}
         self._recipes: dict[str, str] = {}
         self._planned: dict[tuple[int, str], list[Measurement]] = {}
-        self._read: dict[Path, tuple[tuple[int, ...], Measured]] = {}
+        self._read: dict[Path, tuple[tuple[int, ...], tuple[Measured, list[str]]]] = {}
 
     # -- planning -----------------------------------------------------------------------------
 
@@ -165,12 +166,17 @@ class Measurements:
             if found is None:
                 return None
             kept = self._read[one.path] = (seen, found)
-        return kept[1]
+        return kept[1][0]
 
-    def _load(self, path: Path) -> Measured:
+    def said(self, run: Run) -> list[str]:
+        """What was said about accuracy while a run was measured."""
+        there = [one.path for one in self.of(run) if self.read(one) is not None]
+        return list(dict.fromkeys(text for path in there for text in self._read[path][1][1]))
+
+    def _load(self, path: Path) -> tuple[Measured, list[str]]:
         tensors, values = self.store.read_tensors(path)
         try:
-            return Measured.restored(State(tensors, values))
+            return Measured.restored(State(tensors, values)), list(values["warnings"])
         except (KeyError, TypeError, PluginError) as error:
             raise CorruptFileError(f"{path} is corrupt and not used: {error}") from None
 
@@ -192,13 +198,14 @@ class Measurements:
             if self.read(one) is not None:
                 continue
             try:
-                found = one.metric.evaluate(subject(one))
+                with collecting() as said:
+                    found = one.metric.evaluate(subject(one))
                 if not isinstance(found, Measured):
                     raise PluginError(
                         f"evaluate gives a {type(found).__name__}; return mempost.Measured({{...}})"
                     )
                 tensors, values = found.state()
-                self.store.write_tensors(one.path, tensors, values)
+                self.store.write_tensors(one.path, tensors, {**values, "warnings": list(said)})
             except Exception as error:  # one metric that fails must not take the others with it
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 self._fail(one, reason, traceback.format_exc())

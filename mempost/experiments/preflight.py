@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mempost.core.dataset import Data
-from mempost.core.errors import PluginError
+from mempost.core.errors import MempostWarning, PluginError
 from mempost.core.operator import ForwardOperator
 from mempost.core.prior import FittedPrior, Prior, State
 from mempost.core.progress import Progress
@@ -101,6 +101,7 @@ def _warn_of_coordinates(spec: Spec, where: str) -> None:
         warnings.warn(
             f"{where}: a prior has standardise: true, and operator acts on standardised states; if "
             "it is meant for raw ones, end its list with {type: standardise, from: prior}",
+            MempostWarning,
             stacklevel=3,
         )
 
@@ -112,5 +113,6 @@ def _takes_from_prior(operator: ForwardOperator) -> bool:
 def _check_device(device: str) -> None:
     try:
         torch.empty(1, device=device)
-    except AssertionError as error:  # what torch says without CUDA
-        raise RuntimeError(f"{device!r} cannot be used here: {error}") from None
+    except (AssertionError, RuntimeError, NotImplementedError) as error:
+        why = str(error).partition("\n")[0].partition(". ")[0][:100]  # some go on for pages
+        raise RuntimeError(f"{device!r} cannot be used here: {why}") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mempost.core.arrays import FrozenArray
+from mempost.core.cautions import collecting
 from mempost.core.errors import SpecError
 from mempost.core.fields import PluginField
 from mempost.core.identity import versions
@@ -75,7 +76,8 @@ def run(
     """
     plan, folder = load(spec, set)
     name = "study" if isinstance(spec, Mapping) else Path(spec).stem
-    check(plan, "spec" if isinstance(spec, Mapping) else str(spec))
+    with collecting() as said:
+        check(plan, "spec" if isinstance(spec, Mapping) else str(spec))
     if workers < 1 or threads < 1:
         raise SpecError(f"workers and threads are integers from 1, found {workers} and {threads}")
     if workers > 1 and "local" in versions([point.spec for point in plan.points]):
@@ -85,7 +87,7 @@ def run(
         )
     store = Store(Path(out) if out is not None else Path("results") / name)
     with claimed(store):
-        study = Study(plan, store, threads, folder)
+        study = Study(plan, store, threads, folder, tuple(said))
         study.remember()
         try:
             execute(study.worker, workers, folder, watcher or Watcher())

@@ -34,9 +34,15 @@ class Study:
     """A planned study and what stands of it in its output folder."""
 
     def __init__(
-        self, plan: Plan, store: Store, threads: int = 1, folder: Path | None = None
+        self,
+        plan: Plan,
+        store: Store,
+        threads: int = 1,
+        folder: Path | None = None,
+        said: tuple[str, ...] = (),
     ) -> None:
-        self.plan, self.store, self.folder = plan, store, folder
+        """``said`` is what was said about the spec when it was checked."""
+        self.plan, self.store, self.folder, self.said = plan, store, folder, said
         self.worker = Worker(plan, store, threads)
 
     @classmethod
@@ -53,7 +59,8 @@ class Study:
             raise SpecError(f"{out}: no study was run into this folder (no study.json)")
         kept = store.read_json(path)
         folder = None if kept["folder"] is None else Path(kept["folder"])
-        study = cls(make_plan(kept["spec"], str(out), folder), store, 1, folder)
+        plan = make_plan(kept["spec"], str(out), folder)
+        study = cls(plan, store, 1, folder, tuple(kept["warnings"]))
         study._refuse_strangers()
         return study
 
@@ -85,7 +92,7 @@ class Study:
     def remember(self) -> None:
         """Write ``study.json``, from which `open` plans again."""
         folder = None if self.folder is None else str(self.folder)
-        spec = {"spec": self.plan.raw, "folder": folder}
+        spec = {"spec": self.plan.raw, "folder": folder, "warnings": list(self.said)}
         self.store.write_json(self.store.path("study.json"), spec)
 
     @property
@@ -169,6 +176,18 @@ class Study:
         missing = [c for c in self.plan.first.table if self.results and c not in columns]
         return self._drawn[1] + [
             f"table: there is no column {c!r}.{nearest(c, columns)}" for c in missing
+        ]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was said about the accuracy of the numbers, with the samplers that it concerns."""
+        concerned: dict[str, dict[str, None]] = {text: {} for text in self.said}
+        for run in self.plan.runs:
+            kept = self.worker.records.provenance(run) or {}
+            for text in (*kept.get("warnings", ()), *self.worker.measurements.said(run)):
+                concerned.setdefault(text, {})[run.key] = None
+        return [
+            text + (f" ({', '.join(keys)})" if keys else "") for text, keys in concerned.items()
         ]
 
     @property

@@ -15,6 +15,7 @@ from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from mempost.core.cautions import collecting
 from mempost.core.counters import counting
 from mempost.core.errors import NonFiniteError
 from mempost.core.identity import plugins_in
@@ -23,7 +24,7 @@ from mempost.core.progress import Progress
 from mempost.core.sampler import Samples
 from mempost.experiments.drawing import Draws
 from mempost.experiments.measuring import Measurement
-from mempost.experiments.plan import Run
+from mempost.experiments.plan import Plan, Run
 from mempost.experiments.provenance import provenance_of
 from mempost.experiments.results import result_bytes
 
@@ -81,7 +82,7 @@ class Kind(ABC):
             if trace or worker.records.failure(run) is None:
                 worker.records.write_failure(run, failure)
 
-    def blocked(self, task: Task, need: Task, reason: str) -> str | None:
+    def blocked(self, plan: Plan, task: Task, need: Task, reason: str) -> str | None:
         """Why a task cannot be done when what it needs has failed; None if it can all the same."""
         return reason
 
@@ -112,7 +113,7 @@ class Fit(Kind):
                 if mine & _trained(spec):
                     yield (self.name, prior_id)
 
-    def blocked(self, task: Task, need: Task, reason: str) -> str | None:
+    def blocked(self, plan: Plan, task: Task, need: Task, reason: str) -> str | None:
         return None
 
     def carry_out(self, worker: Worker, run: Run, part: int, progress: Progress) -> None:
@@ -152,7 +153,7 @@ class Prepare(Kind):
     def carry_out(self, worker: Worker, run: Run, part: int, progress: Progress) -> None:
         run.sampler.prepare(worker.setup(run).problem, part, progress)
 
-    def blocked(self, task: Task, need: Task, reason: str) -> str | None:
+    def blocked(self, plan: Plan, task: Task, need: Task, reason: str) -> str | None:
         return None if need.kind == self.name else reason
 
 
@@ -180,17 +181,19 @@ class Sample(Kind):
         yield from (PREPARE.work(worker, run, k) for k in range(run.sampler.preparations))
 
     def carry_out(self, worker: Worker, run: Run, part: int, progress: Progress) -> None:
-        common, own = worker.common_setup(run.point), worker.setup(run)
-        start = time.perf_counter()
         try:
-            with counting() as counts:
-                samples = draws_of(run).draw(part, common, own, progress)
+            with collecting() as said:
+                common, own = worker.common_setup(run.point), worker.setup(run)
+                start = time.perf_counter()
+                with counting() as counts:
+                    samples = draws_of(run).draw(part, common, own, progress)
         except NonFiniteError as error:
             if error.state:
                 values = {"error": str(error), "tile": part}
                 worker.records.write_failed_state(run, error.state, values)
             raise
-        cost = {"counts": dict(counts), "seconds": time.perf_counter() - start}
+        seconds = time.perf_counter() - start
+        cost = {"counts": dict(counts), "seconds": seconds, "warnings": list(said)}
         worker.records.write_tile(run, part, samples, cost)
 
 
@@ -212,12 +215,13 @@ class Assemble(Kind):
         draws = draws_of(run)
         tiles: list[Samples] = []
         counts: Counter[str] = Counter()
-        seconds = 0.0
+        seconds, said = 0.0, dict[str, None]()
         for tile in range(draws.tiles):
             samples, cost = worker.records.read_tile(run, tile)
             tiles.append(samples)
             seconds += cost["seconds"]
             counts.update(cost["counts"])
+            said |= dict.fromkeys(cost["warnings"])
         samples = draws.join(tiles)
         setup = worker.setup(run)
         attributes = {"title": worker.plan.title, "sampler": run.key, "run": run.id}
@@ -227,6 +231,7 @@ class Assemble(Kind):
         provenance = provenance_of(run, worker.threads) | {
             "wall_time_s": seconds,
             "counts": dict(counts),
+            "warnings": list(said),
             **({} if question is None else {"noise_std": question.noise.std}),
         }
         worker.records.write_provenance(run, provenance)
@@ -265,10 +270,10 @@ class Measure(Kind):
         group = self._group(worker, worker.plan.runs[task.run], task.part)
         worker.measurements.skip(group, reason, trace)
 
-    def blocked(self, task: Task, need: Task, reason: str) -> str | None:
+    def blocked(self, plan: Plan, task: Task, need: Task, reason: str) -> str | None:
         if need.run == task.run or need.kind == FIT.name:
             return reason
-        return f"a sampler that a metric compares with has failed: {reason}"
+        return f"{plan.runs[need.run].key}, which it is compared with, has failed: {reason}"
 
     def _group(self, worker: Worker, run: Run, part: int) -> list[Measurement]:
         return worker.measurements.groups(run)[part]

@@ -89,7 +89,7 @@ def test_who_is_compared_with_a_failed_sampler_says_so(tmp_path):
     )
     a, b = (s.reason for s in study.statuses)
     assert a == "RuntimeError: this one is refused"
-    assert b == f"metrics.0 (against): a sampler that a metric compares with has failed: {a}"
+    assert b == f"metrics.0 (against): a, which it is compared with, has failed: {a}"
 
 
 def test_the_sample_that_is_not_finite_is_named(tmp_path):

@@ -764,7 +764,6 @@ SAMPLERS = [
     (SecretMomentum(), "resume"),
     (WritesIntoState(), "resume"),
     (WritesIntoProblem(), "arguments_kept"),
-    (HidesNaN(), "non_finite_refused"),
     (HidesNaN(), "divergence_named"),
     (SecretNoiseLevel(), "noise_level_ignored"),
     (FalseNoiseLevel(), "noise_level_matters"),

@@ -46,6 +46,7 @@ def contents(study: Study) -> dict[str, Any]:
         ],
         "pending": sum(s.state == "pending" for s in statuses),
         "errors": study.errors,
+        "warnings": study.warnings,
         "verdicts": study.verdicts,
         "pictures": pictures,
         "short": {c: spec.table[c] for c in study.short_columns},

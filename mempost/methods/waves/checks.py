@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mempost.core.cautions import note
 from mempost.core.errors import MempostError, MempostWarning, NonFiniteError
 from mempost.methods.waves.discretisation import Discretisation
 
@@ -51,7 +52,7 @@ def check_models(
 
     Warns:
         CoarseGridWarning: the expected error is above 10 per cent.
-        LayerWarning: waves of a typical velocity come back from the layers. Both are given once for
+        LayerWarning: waves of a typical velocity come back from the layers. Both are shown once for
             each discretisation.
     """
     flat = m.flatten(1)
@@ -107,7 +108,9 @@ def _given(category: str, discretisation: Discretisation) -> list[str]:
 
 
 def _warn_once(category: type[Warning], discretisation: Discretisation, message: str) -> None:
+    """Show the first message of a discretisation; it is noted for whatever is computed there."""
     given = _given(category.__name__, discretisation)
     if not given:
         given.append(message)
         warnings.warn(message, category, stacklevel=2)
+    note(given)

@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from mempost.core.errors import MempostError, NonFiniteError, PluginError
+from mempost.core.errors import MempostError, PluginError
 from mempost.core.noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import Samples, TiledSampler, join_tiles
@@ -204,17 +204,3 @@ def device(case: SamplerCase) -> None:
     samples = case.run(problem=converted(case.problem, device="cuda"))
     require(samples.values.is_cuda, f"Samples lie on {samples.values.device}.")
     require(bool(torch.isfinite(samples.values).all()), "Samples are not finite.")
-
-
-@CHECKS.add()
-def non_finite_refused(case: SamplerCase) -> None:
-    """Data with a NaN give samples instead of a NonFiniteError (or the data do not matter)."""
-    y = case.problem.y.clone()
-    y.view(-1)[0] = torch.nan
-    try:
-        samples = case.run(problem=case.problem.with_data(y))
-    except NonFiniteError:
-        return
-    require(
-        torch.equal(samples.values, case.tile.values), "Samples were returned without an error."
-    )
