@@ -20,7 +20,6 @@ from mempost.core.sampler import (
     PosteriorSampler,
     Samples,
     TiledSampler,
-    join_tiles,
     require_finite,
 )
 from mempost.core.streams import TILE, Streams, n_tiles
@@ -81,7 +80,7 @@ class Draws:
         if self.setting.calibration is not None:
             return join_truths(tiles)
         if isinstance(self.sampler, TiledSampler):
-            return join_tiles(tiles, self.n)
+            return self.sampler.join(tiles, self.n, Streams(self.setting.seed, "sampling"))
         return tiles[0]
 
     def _wanted(self, tile: int, samples: Samples) -> Float[Tensor, "rows d"]:

@@ -116,7 +116,7 @@ def test_effective_sample_size_in_closed_form(shift, scale):
 
 
 def test_statistics_belong_to_the_proposals_and_name_the_ancestors():
-    """Draw i is proposal ancestor_i; the proposals are those of the tiles of the mixture."""
+    """Draw i of a population is proposal ancestor_i; proposals are the tiles of the mixture's."""
     problem, streams = line(0.5), Streams(3, "sampling")
     samples = Importance(population=96).sample(problem, 150, streams)
     assert samples.values.shape == (1, 150, 1)
@@ -125,15 +125,17 @@ def test_statistics_belong_to_the_proposals_and_name_the_ancestors():
     log_weight = problem.log_density(x) - q.log_density(x)
     torch.testing.assert_close(samples.stats["proposal_log_weight"][0], log_weight[:150])
     ancestor = samples.stats["ancestor"][0] + 96 * (torch.arange(150) >= 96)
-    assert torch.equal(samples.values[0], x[ancestor])
+    tiles = [Importance(population=96).sample_tile(problem, k, streams).flat for k in (0, 1)]
+    assert torch.equal(torch.cat(tiles)[:150], x[ancestor])
+    assert torch.isin(samples.values[0], torch.cat(tiles)).all()
 
 
 def test_populations_are_the_same_in_any_order():
     problem, streams, sampler = line(0.3), Streams(1, "sampling"), Importance(population=64)
     together = sampler.sample(problem, 128, streams).flat
-    second = sampler.sample_tile(problem, 1, streams).flat
-    first = sampler.sample_tile(problem, 0, streams).flat
-    assert torch.equal(torch.cat([first, second]), together)
+    second = sampler.sample_tile(problem, 1, streams)
+    first = sampler.sample_tile(problem, 0, streams)
+    assert torch.equal(sampler.join([first, second], 128, streams).flat, together)
 
 
 def test_a_proposal_is_built_once_for_all_populations(monkeypatch):

@@ -184,9 +184,9 @@ def test_kept_states_belong_to_one_problem():
 def test_populations_are_the_same_in_any_order():
     problem, streams, sampler = line(0.3), Streams(1, "sampling"), SMC(particles=64)
     together = sampler.sample(problem, 128, streams).flat
-    second = sampler.sample_tile(problem, 1, streams).flat
-    first = sampler.sample_tile(problem, 0, streams).flat
-    assert torch.equal(torch.cat([first, second]), together)
+    second = sampler.sample_tile(problem, 1, streams)
+    first = sampler.sample_tile(problem, 0, streams)
+    assert torch.equal(sampler.join([first, second], 128, streams).flat, together)
 
 
 def test_refusals():

@@ -31,7 +31,8 @@ from mempost.core.streams import TILE, Streams
 from mempost.core.tags import Tag
 from mempost.methods.bibliography import CHOPIN_2020_SMC
 from mempost.methods.chains.markov_chain import require_density
-from mempost.methods.chains.weights import systematic
+from mempost.methods.chains.populations import pooled
+from mempost.methods.chains.weights import log_mean, systematic
 from mempost.plugins.samplers.exact_lgm import ExactLGM
 
 
@@ -39,14 +40,14 @@ class Importance(TiledSampler):
     """Importance resampling: draws of an approximate posterior, kept as their weights say.
 
     Exact up to the Monte-Carlo error of its weights, with a bias of one over the effective sample
-    size. Populations of ``population`` draws are resampled within themselves and independent of one
-    another, so workers share them.
+    size of all. Populations of ``population`` draws are resampled within themselves, so workers
+    share them, and then count as their mean weights say.
 
     Noise level: used. Assumes: a proposal in closed form that is nowhere much smaller than the
     posterior, and a prior with a log density. Cost of a draw: one forward map, beside the cost of
     the proposal itself. Statistics: ``proposal_log_weight``, log w of proposal i of a population
-    (not of draw i; its mean weight estimates p(y)), and ``ancestor``, the proposal that a draw is
-    a copy of.
+    (not of draw i; its mean weight estimates p(y)), and ``ancestor``, the proposal that draw i of
+    a population was a copy of.
     """
 
     tags = frozenset({"exact", "uses_noise_level", "interacting"})
@@ -101,6 +102,10 @@ class Importance(TiledSampler):
         ancestor = systematic(log_weight, streams.at(tile, 1))
         stats = {"proposal_log_weight": log_weight[:, None], "ancestor": ancestor[:, None]}
         return Samples(torch.cat(draws)[ancestor, None], stats)
+
+    def join(self, tiles: list[Samples], n: int, streams: Streams) -> Samples:
+        evidences = [log_mean(tile.stats["proposal_log_weight"].flatten())[0] for tile in tiles]
+        return pooled(tiles, evidences, n, streams)
 
 
 def _posterior(proposal: PosteriorSampler, problem: InverseProblem) -> Posterior:

@@ -35,6 +35,7 @@ from mempost.methods.bibliography import (
     TITSIAS_2023_FISHER,
 )
 from mempost.methods.chains.markov_chain import require_density
+from mempost.methods.chains.populations import pooled
 from mempost.methods.chains.tempered_population import TemperedPopulation
 
 _SECONDS = 5.0
@@ -44,18 +45,19 @@ _SECONDS = 5.0
 class SMC(TiledSampler):
     """Tempered sequential Monte Carlo: a population moved from the prior to the posterior.
 
-    Exact up to the Monte-Carlo error of a population, with a bias of one over its size. Separated
-    modes get the right masses. Populations of ``particles`` are independent of one another, so
-    workers share them; what comes beyond the number of draws asked for is left out.
+    Exact up to the Monte-Carlo error of its populations, with a bias of one over the size of all.
+    Separated modes get the right masses. Populations of ``particles`` are independent of one
+    another, so workers share them, and count as their estimates of the evidence say; what comes
+    beyond the number of draws asked for is left out.
 
     Noise level: used. Assumes: a differentiable operator and a prior with a log density. Cost of a
     move: a forward map, a pullback and a gradient of the log density a particle. A stage takes
     about five moves in one dimension and twenty in forty; there are three stages in the problems of
     Figure 1, and 34 where the data narrow some of forty directions by 400.
 
-    Statistics of a draw: ``log_density`` up to the evidence and ``origin`` (the particle of the
-    prior that it descends from). Statistics of its population: ``log_evidence``, ``population``
-    (its number), ``stages``, and ``acceptance`` of the last move.
+    Statistics of a draw: ``log_density`` up to the evidence. Of the particles, population by
+    population: ``origin`` (the particle of the prior that it descends from), ``log_evidence``,
+    ``population`` (its number), ``stages``, and ``acceptance`` of the last move.
     """
 
     tags = frozenset({"exact", "uses_noise_level", "needs_gradient", "interacting"})
@@ -111,6 +113,10 @@ class SMC(TiledSampler):
                 saved = time.monotonic()
         keeping.drop(name)
         return _samples(population, tile)
+
+    def join(self, tiles: list[Samples], n: int, streams: Streams) -> Samples:
+        evidences = [float(tile.stats["log_evidence"][-1, 0]) for tile in tiles]
+        return pooled(tiles, evidences, n, streams, of_draws=("log_density",))
 
     def _start(self, problem: InverseProblem, tile: int, streams: Streams) -> TemperedPopulation:
         try:
