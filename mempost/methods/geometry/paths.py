@@ -47,12 +47,16 @@ class Paths:
 
     @classmethod
     def of(cls, result: Result) -> Paths | None:
-        """The paths that a sampler has kept; None if it has none, or the prior no examples."""
+        """The paths that a sampler has kept; None if it has none, or the prior no examples.
+
+        Of a level that is kept more than once, as by fixed steps, one state stands.
+        """
         kept, prior = result.samples.trajectory, ask(result.problem.prior, HasExamples)
         if kept is None or prior is None:
             return None
         noisy = torch.nonzero(kept.s > 0)[:, 0]
         order = noisy[(kept.s / kept.a)[noisy].argsort(descending=True, stable=True)]
+        order = order[(kept.s / kept.a)[order].diff(prepend=kept.s.new_tensor([math.inf])) < 0]
         a = kept.a[order][:, None].to(kept.z)
         x, weights = prior.examples
         distinct = Distinct.of(x)

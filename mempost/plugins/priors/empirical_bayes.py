@@ -12,12 +12,13 @@ one. In terms of the base's density at the level,
 
 which is how any base with a density is asked (N its number of examples; 1 where it has none).
 
-The law. Near an example kappa = exp(-R^2/2) with R = |u - x_n|/sigma, which the flow conserves: a
-path goes on to x_n where exp(-R^2/2) > tau, and else stops where it is, since R grows as sigma
-falls. From the noised prior at a level that is large against the distances of examples the share
-that ends on an example is P(chi^2_d < 2 log(1/tau)), 1 - tau in the plane, for tau < 1. Paths with
-R just above the threshold leave it slowly, and stop so near the example that a large tolerance
-counts them too. Draws follow the flow.
+The law. Along the exact flow kappa falls, d log kappa / ds = -tr Cov_w[x]/sigma^2 with
+s = -log sigma, to exp(-R^2/2), R the limit of |u - x_n|/sigma. So a path goes on to its example if
+exp(-R^2/2) > tau, and else stops where kappa has become tau or soon after, since R grows where
+weights fade. From the noised training set R^2 is chi^2_d: the share that ends on an example is
+P(chi^2_d < 2 log(1/tau)), 1 - tau in the plane, for tau < 1. Paths with R just above the threshold
+leave it slowly, and stop so near the example that a large tolerance counts them too. Draws follow
+the flow.
 
 Reference: Baptista, Dasgupta, Kovachki, Oberai & Stuart 2025, "Memorization and regularization in
 generative diffusion models" (regularisation by asymptotic consistency).
