@@ -10,8 +10,8 @@ from pydantic_core import ErrorDetails
 
 from mempost.core.errors import SpecError, nearest, shown
 
-MOST = 5
-_QUOTED = re.compile(r"'([^']{60,})'")
+MOST, LONG = 5, 60
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 def spec_error(error: ValidationError, where: str) -> SpecError:
@@ -27,12 +27,16 @@ def line_of(detail: ErrorDetails) -> str:
     """One error: where, what is allowed, what was found."""
     place = ".".join(str(part) for part in detail["loc"]) or "spec"
     message = detail["msg"].removeprefix("Value error, ").rstrip(".")
-    message = _QUOTED.sub(lambda found: shown(found.group(1)), message)
+    message = _QUOTED.sub(_shortened, message)
     if detail["type"] == "missing":
         return f"{place}: missing; it is required here"
     if detail["type"] == "plugin_broken" or not detail["loc"]:
         return f"{place}: {message}"
     return f"{place}: {message}{_hint(detail)} (found {shown(detail['input'])})"
+
+
+def _shortened(quoted: re.Match[str]) -> str:
+    return quoted[0] if len(quoted[1]) < LONG else shown(quoted[1])
 
 
 def _hint(detail: ErrorDetails) -> str:

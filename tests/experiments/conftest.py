@@ -1,12 +1,19 @@
 """A plugin package of somebody else, installed for the session into a folder of its own."""
 
+import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+
+from mempost.core.memory import memory
+from mempost.core.registry import REGISTRIES
+from mempost.experiments import cli
 
 TESTS = Path(__file__).parent.parent
 SPEC = """
@@ -41,17 +48,52 @@ def _hear_interrupts():
 
 
 @pytest.fixture(scope="session")
-def mempost(example_package):
+def shell(example_package):
     """Run the command line in a subprocess that sees the example package."""
 
-    def call(*arguments, cwd=None, plugins=True, popen=False):
-        environment = {**os.environ, "PYTHONPATH": str(example_package) if plugins else ""}
+    def call(*arguments, popen=False):
+        environment = {**os.environ, "PYTHONPATH": str(example_package)}
         command = [sys.executable, "-m", "mempost.experiments.cli", *map(str, arguments)]
         start = subprocess.Popen if popen else subprocess.run
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return start(command, cwd=cwd, env=environment, preexec_fn=_hear_interrupts, **pipes)
+        return start(command, env=environment, preexec_fn=_hear_interrupts, **pipes)
 
     return call
+
+
+def _as_at_the_start():
+    """Nothing is remembered, and plugins are looked for and imported anew."""
+    memory().forget()
+    importlib.invalidate_caches()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mempost_example"]:
+        del sys.modules[name]
+    for registry in REGISTRIES.values():
+        vars(registry).pop("candidates", None)
+        registry._loaded.clear()
+
+
+@pytest.fixture
+def mempost(example_package, capsys, monkeypatch):
+    """The same in this process, which saves the seconds that a new one imports for."""
+
+    def call(*arguments, package=example_package):
+        """``package`` is None to do without one."""
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            if package is not None:
+                patch.syspath_prepend(package)
+            patch.setattr(sys, "argv", ["mempost", *map(str, arguments)])
+            _as_at_the_start()
+            capsys.readouterr()
+            try:
+                cli.main()
+                code = 0
+            except SystemExit as exit_:
+                code = exit_.code or 0
+            said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
+
+    yield call
+    _as_at_the_start()
 
 
 @pytest.fixture
@@ -60,3 +102,19 @@ def spec(tmp_path):
     path = tmp_path / "rejection.yaml"
     path.write_text(SPEC)
     return path
+
+
+@pytest.fixture(scope="session")
+def finished(shell, tmp_path_factory):
+    """The folder that a study of this spec has left, run once by the shell: not to be written to."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "rejection.yaml").write_text(SPEC)
+    done = shell("run", folder / "rejection.yaml", "--out", folder / "out")
+    assert done.returncode == 0, done.stderr
+    return folder / "out"
+
+
+@pytest.fixture
+def out(finished, tmp_path):
+    """A copy of that folder."""
+    return Path(shutil.copytree(finished, tmp_path / "out"))

@@ -32,7 +32,7 @@ def test_looking_around_imports_nothing_heavy(arguments):
 
 
 def test_every_built_in_is_listed_with_its_summary(mempost):
-    listed = mempost("list", plugins=False).stdout
+    listed = mempost("list", package=None).stdout
     assert "broken" not in listed and "duplicate" not in listed
     for kind in KINDS:
         for name in REGISTRIES[kind].names:
@@ -54,7 +54,7 @@ def test_every_built_in_is_described(kind):
 
 
 def test_the_schema_accepts_shipped_specs_and_refuses_wrong_ones(mempost, tmp_path):
-    mempost("schema", "--out", tmp_path / "schema.json", plugins=False)
+    mempost("schema", "--out", tmp_path / "schema.json", package=None)
     schema = json.loads((tmp_path / "schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
@@ -78,7 +78,7 @@ def test_cite(mempost, spec):
     assert mempost("cite", "nobody").returncode == 2
 
 
-def test_python_and_shell_give_the_same(mempost, tmp_path):
+def test_python_and_shell_give_the_same(shell, tmp_path):
     import mempost as package
 
     text = {
@@ -93,7 +93,7 @@ def test_python_and_shell_give_the_same(mempost, tmp_path):
     }
     (tmp_path / "linear.yaml").write_text(yaml.safe_dump(text))
     study = package.run(text, out=tmp_path / "python")
-    assert mempost("run", tmp_path / "linear.yaml", "--out", tmp_path / "shell").returncode == 0
+    assert shell("run", tmp_path / "linear.yaml", "--out", tmp_path / "shell").returncode == 0
     tables = [(tmp_path / where / "table.csv").read_bytes() for where in ("python", "shell")]
     assert tables[0] == tables[1]
     assert list(study.table["sampler"]) == ["exact"]

@@ -30,16 +30,14 @@ def assert_same_bits(a, b):
         assert x[name].tobytes() == y[name].tobytes()
 
 
-def test_what_a_run_leaves_behind(mempost, spec, tmp_path):
-    done = mempost("run", spec, "--out", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    rows = table(tmp_path / "out")
+def test_what_a_run_leaves_behind(finished):
+    rows = table(finished)
     assert [r["noise.std"] for r in rows] == ["0.3", "0.1"]
     assert {r["sampler"] for r in rows} == {"rejection"}
     # sin(x) * 2 = 0.5 near x = 0.25 and pi - 0.25: the prior N(0.44, 1.5^2) puts mass on both
     assert all(0.25 < float(r["mean_0"]) < 2.9 for r in rows)
     for row in rows:
-        folder = tmp_path / "out" / "runs" / row["run"]
+        folder = finished / "runs" / row["run"]
         provenance = json.loads((folder / "provenance.json").read_text())
         assert provenance["resolved"]["noise"]["std"] == float(row["noise.std"])
         assert provenance["versions"]["mempost-example"] == "1.2.3"
@@ -49,37 +47,34 @@ def test_what_a_run_leaves_behind(mempost, spec, tmp_path):
             assert tree["posterior"]["x"].shape == (1, 100, 1)
             assert float(tree["observed_data"]["y"][0]) == 0.5
         assert not (folder / "tiles").exists()
-    page = (tmp_path / "out" / "report.html").read_text()
+    page = (finished / "report.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "rejection" in page
 
 
-def test_finished_runs_are_not_run_again_and_metrics_alone_are_measured(mempost, spec, tmp_path):
-    mempost("run", spec, "--out", tmp_path / "out")
-    results = {p: p.stat().st_mtime_ns for p in tmp_path.glob("out/runs/*/result.nc")}
-    again = mempost(
-        "run", spec, "--out", tmp_path / "out", "--set", "metrics=[{type: truth_error}]"
-    )
+def test_finished_runs_are_not_run_again_and_metrics_alone_are_measured(mempost, spec, out):
+    results = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/result.nc")}
+    assert len(results) == 2
+    again = mempost("run", spec, "--out", out, "--set", "metrics=[{type: truth_error}]")
     assert again.returncode == 0, again.stderr
     assert "2 of 2 runs are finished" not in again.stderr  # the new metric is still to be measured
-    assert results == {p: p.stat().st_mtime_ns for p in tmp_path.glob("out/runs/*/result.nc")}
-    assert "mean_0" not in table(tmp_path / "out")[0]
-    third = mempost("run", spec, "--out", tmp_path / "out")
+    assert results == {p: p.stat().st_mtime_ns for p in out.glob("runs/*/result.nc")}
+    assert "mean_0" not in table(out)[0]
+    third = mempost("run", spec, "--out", out)
     assert "0 tasks to do" in third.stderr
-    assert "mean_0" in table(tmp_path / "out")[0]
+    assert "mean_0" in table(out)[0]
 
 
-def test_one_and_two_workers_give_the_same_bits(mempost, spec, tmp_path):
-    assert mempost("run", spec, "--out", tmp_path / "one").returncode == 0
+def test_one_and_two_workers_give_the_same_bits(mempost, spec, finished, tmp_path):
     assert mempost("run", spec, "--out", tmp_path / "two", "--workers", 2).returncode == 0
-    assert_same_bits(tmp_path / "one", tmp_path / "two")
+    assert_same_bits(finished, tmp_path / "two")
 
 
-def test_a_killed_study_resumes_to_the_same_bits(mempost, spec, tmp_path):
+def test_a_killed_study_resumes_to_the_same_bits(mempost, shell, spec, tmp_path):
     many = ("--set", "samples=3000")
     straight = mempost("run", spec, "--out", tmp_path / "straight", *many)
     assert straight.returncode == 0, straight.stderr
-    killed = mempost("run", spec, "--out", tmp_path / "killed", *many, popen=True)
+    killed = shell("run", spec, "--out", tmp_path / "killed", *many, popen=True)
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("killed/runs/*/tiles/0*"))) < 5:
         assert time.monotonic() < deadline and killed.poll() is None
@@ -96,10 +91,10 @@ def test_a_killed_study_resumes_to_the_same_bits(mempost, spec, tmp_path):
     assert_same_bits(tmp_path / "straight", tmp_path / "killed")
 
 
-def test_an_interrupted_study_leaves_its_finished_runs_usable(mempost, spec, tmp_path):
+def test_an_interrupted_study_leaves_its_finished_runs_usable(shell, spec, tmp_path):
     slow = ("sweep={noise.std: [0.3, 0.01]}", "samplers.rejection.rounds=100000", "samples=5000")
     many = [word for setting in slow for word in ("--set", setting)]  # the second run takes long
-    going = mempost("run", spec, "--out", tmp_path / "out", *many, popen=True)
+    going = shell("run", spec, "--out", tmp_path / "out", *many, popen=True)
     deadline = time.monotonic() + 100
     while len(list(tmp_path.glob("out/runs/*/metrics/*.safetensors"))) < 1:
         assert time.monotonic() < deadline and going.poll() is None
@@ -111,17 +106,16 @@ def test_an_interrupted_study_leaves_its_finished_runs_usable(mempost, spec, tmp
     assert [r["status"] for r in table(tmp_path / "out")] == ["ok", "pending"]
 
 
-def test_a_corrupt_result_is_named_and_not_used(mempost, spec, tmp_path):
-    mempost("run", spec, "--out", tmp_path / "out")
-    before = samples(tmp_path / "out")
-    victim = next(tmp_path.glob("out/runs/*/result.nc"))
+def test_a_corrupt_result_is_named_and_not_used(mempost, spec, out):
+    before = samples(out)
+    victim = next(out.glob("runs/*/result.nc"))
     victim.write_bytes(victim.read_bytes()[:-100])
-    prior = next(tmp_path.glob("out/kept/prior-*.safetensors"))
+    prior = next(out.glob("kept/prior-*.safetensors"))
     prior.write_bytes(b"garbage")
-    again = mempost("run", spec, "--out", tmp_path / "out")
+    again = mempost("run", spec, "--out", out)
     assert again.returncode == 0
     assert str(victim) in again.stderr and str(prior) in again.stderr
-    after = samples(tmp_path / "out")
+    after = samples(out)
     assert all(before[k].tobytes() == after[k].tobytes() for k in before)
 
 
@@ -136,14 +130,13 @@ def test_a_failing_run_is_a_row_and_the_others_go_on(mempost, spec, tmp_path):
     assert "Not everything worked" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_report_is_written_again_from_the_folder(mempost, spec, tmp_path):
-    mempost("run", spec, "--out", tmp_path / "out")
-    kept = (tmp_path / "out" / "table.csv").read_bytes()
-    (tmp_path / "out" / "table.csv").unlink()
-    (tmp_path / "out" / "report.html").unlink()
-    assert mempost("report", tmp_path / "out").returncode == 0
-    assert (tmp_path / "out" / "table.csv").read_bytes() == kept
-    assert (tmp_path / "out" / "report.html").exists()
+def test_report_is_written_again_from_the_folder(mempost, out, tmp_path):
+    kept = (out / "table.csv").read_bytes()
+    (out / "table.csv").unlink()
+    (out / "report.html").unlink()
+    assert mempost("report", out).returncode == 0
+    assert (out / "table.csv").read_bytes() == kept
+    assert (out / "report.html").exists()
     nothing = mempost("report", tmp_path)
     assert nothing.returncode == 2
     assert "no study" in nothing.stderr
@@ -166,6 +159,6 @@ def test_plugins_of_somebody_else(mempost, spec):
 
 
 def test_without_the_package_the_name_is_unknown(mempost, spec):
-    unknown = mempost("validate", spec, plugins=False)
+    unknown = mempost("validate", spec, package=None)
     assert unknown.returncode == 2
     assert "prior.type: No prior has this name" in unknown.stderr

@@ -59,7 +59,7 @@ def test_they_are_trained_on_walked_down_and_found_again(mempost, spec, tmp_path
 
 
 def test_without_the_package_their_names_are_unknown(mempost, spec):
-    unknown = mempost("validate", spec, plugins=False)
+    unknown = mempost("validate", spec, package=None)
     assert unknown.returncode == 2
     assert "No network has this name; allowed are mlp, residual_mlp" in unknown.stderr
     assert "No schedule has this name" in unknown.stderr
