@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,17 +24,29 @@ def drawn_numbers(canvas: Canvas) -> list[np.ndarray]:
 
 
 def drawn_words(canvas: Canvas) -> list[str]:
-    """All texts of a figure: titles, labels, legends, notes."""
+    """All texts of a figure: titles, labels, legends, notes, names of ticks."""
+    return [text for text in _texts(canvas) if text]
+
+
+def drawn_in(picture: Picture) -> tuple[list[bytes], list[str]]:
+    """Numbers and words of a picture, captions included, to be compared."""
+    numbers = [n.tobytes() for n in drawn_numbers(picture.canvas)]
+    return numbers, [*drawn_words(picture.canvas), picture.caption, picture.alt]
+
+
+def _texts(artist: Any) -> Iterator[str]:
+    from matplotlib.axis import Axis
     from matplotlib.text import Text
 
-    return [text.get_text() for text in canvas.findobj(Text) if text.get_text()]
-
-
-def drawn_in(pictures: Sequence[Picture]) -> tuple[list[bytes], list[str]]:
-    """Numbers and words of pictures, captions included, to be compared."""
-    numbers = [n.tobytes() for picture in pictures for n in drawn_numbers(picture.canvas)]
-    words = [w for p in pictures for w in (*drawn_words(p.canvas), p.caption, p.alt)]
-    return numbers, words
+    for child in artist.get_children():
+        if isinstance(child, Text):
+            yield child.get_text()
+        elif isinstance(child, Axis):
+            yield child.get_label_text()
+            # ticks that were given names are there; all others would be made by asking for them
+            yield from (tick.label1.get_text() for tick in vars(child).get("majorTicks", ()))
+        else:
+            yield from _texts(child)
 
 
 def _data(artist: Any) -> Iterator[Any]:

@@ -241,12 +241,19 @@ def example_results(name: str, metrics: Sequence[Metric] = ()) -> list[Result]:
 
 
 def _copied(result: Result, metrics: Sequence[Metric]) -> Result:
-    """The same result with draws and measurements of its own."""
+    """The same result with draws and measurements of its own, copied when they are asked for."""
     own = copy.copy(result)
-    own.samples = copy.deepcopy(result.samples)
-    own.measured = {name: array.copy(deep=True) for name, array in result.measured.items()}
-    for metric in metrics:
-        own.measured |= metric.evaluate(subject_of(metric, result))
+    for loaded in ("samples", "measured"):
+        vars(own).pop(loaded, None)
+
+    def measured() -> dict[str, Array]:
+        found = {name: array.copy(deep=True) for name, array in result.measured.items()}
+        for metric in metrics:
+            found |= metric.evaluate(subject_of(metric, result))
+        return found
+
+    own.load_samples = lambda: copy.deepcopy(result.samples)
+    own.load_measured = measured
     return own
 
 

@@ -1,6 +1,5 @@
 """A plugin package of somebody else, installed for the session into a folder of its own."""
 
-import importlib
 import os
 import shutil
 import signal
@@ -11,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from mempost.core.memory import memory
-from mempost.core.registry import REGISTRIES
 from mempost.experiments import cli
 
 TESTS = Path(__file__).parent.parent
@@ -61,28 +58,15 @@ def shell(example_package):
     return call
 
 
-def _as_at_the_start():
-    """Nothing is remembered, and plugins are looked for and imported anew."""
-    memory().forget()
-    importlib.invalidate_caches()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "mempost_example"]:
-        del sys.modules[name]
-    for registry in REGISTRIES.values():
-        vars(registry).pop("candidates", None)
-        registry._loaded.clear()
-
-
 @pytest.fixture
-def mempost(example_package, capsys, monkeypatch):
+def mempost(example_package, seeing, capsys, monkeypatch):
     """The same in this process, which saves the seconds that a new one imports for."""
 
     def call(*arguments, package=example_package):
         """``package`` is None to do without one."""
-        with monkeypatch.context() as patch, warnings.catch_warnings():
-            if package is not None:
-                patch.syspath_prepend(package)
+        folders = [] if package is None else [package]
+        with seeing(*folders), monkeypatch.context() as patch, warnings.catch_warnings():
             patch.setattr(sys, "argv", ["mempost", *map(str, arguments)])
-            _as_at_the_start()
             capsys.readouterr()
             try:
                 cli.main()
@@ -92,8 +76,7 @@ def mempost(example_package, capsys, monkeypatch):
             said = capsys.readouterr()
         return subprocess.CompletedProcess(arguments, code, said.out, said.err)
 
-    yield call
-    _as_at_the_start()
+    return call
 
 
 @pytest.fixture
@@ -106,7 +89,7 @@ def spec(tmp_path):
 
 @pytest.fixture(scope="session")
 def finished(shell, tmp_path_factory):
-    """The folder that a study of this spec has left, run once by the shell: not to be written to."""
+    """What a study of this spec has left, run once by the shell; nothing is written to it."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "rejection.yaml").write_text(SPEC)
     done = shell("run", folder / "rejection.yaml", "--out", folder / "out")

@@ -8,9 +8,10 @@ import tomllib
 
 import pytest
 
+import mempost
 from mempost.core.errors import SpecError
 from mempost.core.registry import KINDS
-from mempost.testing import new_package
+from mempost.testing import check_plugin, new_package
 
 
 def make_importable(package, site):
@@ -28,23 +29,47 @@ def make_importable(package, site):
     return str(package / "src")
 
 
+def run_tests(packages, path, folder):
+    """The last line of pytest on the tests of some packages, in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", "."]
+    tests = [str(package / "tests") for package in packages]
+    run = subprocess.run(
+        [*command, *tests], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout.splitlines()[-1]
+
+
+def test_a_package_is_installed_and_passes_its_own_tests(tmp_path):
+    package, site = new_package("operator", "demo", tmp_path), tmp_path / "site"
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(package)], check=True)
+    summary = run_tests([package], [str(site)], tmp_path)
+    assert int(summary.split()[0]) >= 15 and "failed" not in summary, summary
+
+
+@pytest.mark.slow
 def test_each_kind_of_package_passes_its_own_tests(tmp_path):
     packages = [new_package(kind, f"demo_{kind}", tmp_path) for kind in KINDS]
     site = tmp_path / "site"
     path = [make_importable(package, site) for package in packages] + [str(site)]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path),
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", "."]
-    tests = [str(package / "tests") for package in packages]
-    run = subprocess.run(
-        [*command, *tests], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    summary = run.stdout.splitlines()[-1]
+    summary = run_tests(packages, path, tmp_path)
     assert int(summary.split()[0]) >= 73 and "failed" not in summary, summary
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_plugin_passes_the_public_checks_and_its_example_runs(kind, seeing, tmp_path):
+    """As in the packages' own tests, in this process, with fewer samples of the example."""
+    package = new_package(kind, "demo", tmp_path)
+    tests = (package / "tests" / "test_demo.py").read_text()
+    assert f'["{kind}:demo"]' in tests and "example.yaml" in tests
+    with seeing(make_importable(package, tmp_path / "site"), tmp_path / "site"):
+        outcomes = check_plugin(kind, "demo")
+        assert len(outcomes) >= 8
+        assert [str(outcome) for outcome in outcomes if not outcome.ok] == []
+        study = mempost.run(package / "example.yaml", set={"samples": 32}, out=tmp_path / "out")
+        assert study.ok, [*study.errors, *(row["reason"] for row in study.rows)]
 
 
 def test_guidance_of_ones_own_takes_at_most_fifteen_lines(tmp_path):

@@ -179,6 +179,12 @@ def _axes(lower: Tensor, upper: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
 
 
 def _points(axes: list[Tensor], index: Tensor) -> Float[Tensor, "k d"]:
-    """Coordinates of the nodes with the given flat indices."""
-    places = torch.unravel_index(index, [len(axis) for axis in axes])
-    return torch.stack([axis[place] for axis, place in zip(axes, places)], -1)
+    """Coordinates of the nodes with the given flat indices.
+
+    By hand, since `torch.unravel_index` imports sympy, half a second in every process.
+    """
+    coordinates = []
+    for axis in reversed(axes):
+        coordinates.append(axis[index % len(axis)])
+        index = index // len(axis)
+    return torch.stack(coordinates[::-1], -1)
