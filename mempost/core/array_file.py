@@ -54,8 +54,11 @@ class ArrayFile(Recipe):
                 raise ValueError(f"{name} is for a .csv or .txt; a {suffix} needs none")
         return self
 
-    def read(self) -> np.ndarray:
+    def read(self, missing: bool = False) -> np.ndarray:
         """The array, of finite real or complex numbers, as float64 or complex128.
+
+        Args:
+            missing: whether numbers may be NaN, which stands for what is missing.
 
         Raises:
             CorruptFileError: the file cannot be read, or holds other than finite numbers.
@@ -77,7 +80,7 @@ class ArrayFile(Recipe):
             )
         if array.size == 0:
             raise CorruptFileError(f"{self.path}: holds no numbers, its shape is {array.shape}")
-        if not (finite := np.isfinite(array)).all():
+        if not (finite := np.isfinite(array) | (missing & np.isnan(array))).all():
             place = ", ".join(map(str, np.argwhere(~finite)[0]))
             raise CorruptFileError(f"{self.path}: holds a non-finite number at [{place}]")
         return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
@@ -108,9 +111,9 @@ class ArrayInFile(ArrayFile):
         None, description="order of the axes (after index): [1, 0] exchanges rows and columns"
     )
 
-    def read(self) -> np.ndarray:
+    def read(self, missing: bool = False) -> np.ndarray:
         """The array, with one entry taken and axes reordered where asked for."""
-        array = super().read()
+        array = super().read(missing)
         if self.index is not None:
             if array.ndim == 0 or self.index >= len(array):
                 raise SpecError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import ValidationInfo
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import PydanticCustomError, PydanticKnownError, core_schema
 
 from mempost.core.array_file import ArrayInFile
 from mempost.core.errors import MempostError, shown
@@ -69,10 +69,10 @@ class FrozenArray:
         return torch.tensor(self._values.copy(), dtype=dtype, device=device)
 
     def tolist(self) -> Any:
-        """Nested lists; complex arrays as ``{"real": ..., "imag": ...}``."""
+        """Nested lists; complex arrays as ``{"real": ..., "imag": ...}``, None for NaN."""
         if np.iscomplexobj(self._values):
-            return {"real": self._values.real.tolist(), "imag": self._values.imag.tolist()}
-        return self._values.tolist()
+            return {"real": _listed(self._values.real), "imag": _listed(self._values.imag)}
+        return _listed(self._values)
 
     def __len__(self) -> int:
         return len(self._values)
@@ -104,11 +104,12 @@ class ArrayField:
     """Pydantic annotation: nested lists, NumPy arrays, tensors or a file, with ``ndim`` axes.
 
     Complex numbers, also written ``{real: ..., imag: ...}``, are refused where ``real``. Of an
-    array in a file, axes of length one come and go to give ``ndim``.
+    array in a file, axes of length one come and go to give ``ndim``. Where numbers may be
+    ``missing``, null or NaN stands for them.
     """
 
-    def __init__(self, ndim: int | None = None, real: bool = False) -> None:
-        self.ndim, self.real = ndim, real
+    def __init__(self, ndim: int | None = None, real: bool = False, missing: bool = False) -> None:
+        self.ndim, self.real, self.missing = ndim, real, missing
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -150,9 +151,12 @@ class ArrayField:
             raise PydanticCustomError("array_empty", "Input should hold at least one number", {})
         if self.real and np.iscomplexobj(array.numpy()):
             raise PydanticCustomError("array_real", "Input should hold real numbers only", {})
-        if not np.isfinite(array.numpy()).all():
+        absent = np.isnan(array.numpy()) & self.missing
+        if not (np.isfinite(array.numpy()) | absent).all():
             raise PydanticCustomError("array_finite", "Input should hold finite numbers only", {})
-        return array
+        if not absent.any():
+            return array
+        return FrozenArray(np.where(absent, np.nan, array.numpy()), array.files)
 
     def _array(self, value: Any, info: ValidationInfo) -> FrozenArray:
         if isinstance(value, FrozenArray):
@@ -165,10 +169,10 @@ class ArrayField:
         if isinstance(value, dict):
             file = ArrayInFile.model_validate(value, context=info.context)
             try:
-                return FrozenArray(self._with_axes(file.read()), (file,))
+                return FrozenArray(self._with_axes(file.read(self.missing)), (file,))
             except MempostError as error:
                 raise PydanticCustomError("array_file", "{why}", {"why": str(error)}) from None
-        return FrozenArray(_numbers(value))
+        return FrozenArray(_numbers(value, self.missing))
 
     def _with_axes(self, array: np.ndarray) -> np.ndarray:
         """The array with ``ndim`` axes, if that is a matter of axes of length one."""
@@ -182,9 +186,18 @@ class _ArrayError(ValueError):
     """What is wrong with an array, in words."""
 
 
-def _numbers(value: Any, depth: int = 0) -> Any:
+def _listed(values: np.ndarray) -> Any:
+    """Nested lists with None for NaN, which JSON does not have."""
+    listed = values.astype(object)
+    listed[np.isnan(values)] = None
+    return listed.tolist()
+
+
+def _numbers(value: Any, missing: bool, depth: int = 0) -> Any:
     """Nested lists as they are, the text of numbers as numbers; anything else is refused."""
     if not isinstance(value, list | tuple):
+        if value is None and missing and depth:
+            return np.nan
         if isinstance(value, str) and is_number(value):
             return float(value)
         if not (is_number(value) or isinstance(value, complex) or hasattr(value, "dtype")):
@@ -196,10 +209,52 @@ def _numbers(value: Any, depth: int = 0) -> Any:
         raise _ArrayError(f"it has more than {MOST_AXES} axes")
     if set(map(type, value)) <= {int, float}:
         return value
-    return [_numbers(item, depth + 1) for item in value]
+    return [_numbers(item, missing, depth + 1) for item in value]
+
+
+class NumberField:
+    """Pydantic annotation: one real number, or an array of them, all above ``gt`` (or ``ge``).
+
+    In a recipe of noise an array holds a number for every datum.
+    """
+
+    def __init__(self, gt: float | None = None, ge: float | None = None) -> None:
+        self.gt, self.ge, self.array = gt, ge, ArrayField(real=True)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.with_info_plain_validator_function(
+            self._validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: value.dump() if isinstance(value, FrozenArray) else value
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        bounds = {"exclusiveMinimum": self.gt, "minimum": self.ge}
+        number = {"type": "number", **{k: v for k, v in bounds.items() if v is not None}}
+        return {"anyOf": [number, {"type": "array"}, ArrayInFile.model_json_schema()]}
+
+    def _validate(self, value: Any, info: ValidationInfo) -> float | FrozenArray:
+        alone = is_number(value) and np.ndim(value) == 0
+        found = float(value) if alone else self.array._validate(value, info)
+        numbers = np.asarray(found) if isinstance(found, float) else found.numpy()
+        if not np.isfinite(numbers).all():
+            raise PydanticKnownError("finite_number")
+        if self.gt is not None and not (numbers > self.gt).all():
+            raise PydanticKnownError("greater_than", {"gt": self.gt})
+        if self.ge is not None and not (numbers >= self.ge).all():
+            raise PydanticKnownError("greater_than_equal", {"ge": self.ge})
+        return found
 
 
 Array = Annotated[FrozenArray, ArrayField()]
+Data = Annotated[FrozenArray, ArrayField(missing=True)]
+Positive = Annotated[float | FrozenArray, NumberField(gt=0)]
+NonNegative = Annotated[float | FrozenArray, NumberField(ge=0)]
 RealArray = Annotated[FrozenArray, ArrayField(real=True)]
 Vector = Annotated[FrozenArray, ArrayField(ndim=1, real=True)]
 Matrix = Annotated[FrozenArray, ArrayField(ndim=2, real=True)]

@@ -8,7 +8,8 @@ the class; who needs it asks, and never looks at a class or waits for an error:
 
 An instance may lack what its class has methods for: atoms have no density. It says so in a property
 ``withheld``, capabilities with a reason each, and both questions respect that. Priors are asked
-after fitting (`FittedPrior`), posteriors as samplers return them, operators as they stand.
+after fitting (`FittedPrior`), posteriors as samplers return them, noise as a problem holds it,
+operators as they stand.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor
 from mempost.core.errors import PluginError
 from mempost.core.noise import CLEAN, NoiseLevel
 from mempost.core.streams import Stream
+from mempost.core.whitening import Whitening
 
 C = TypeVar("C")
 Withheld = Mapping[type, str]
@@ -280,6 +282,32 @@ class HasMarginals(Protocol):
     """Marginals of single coordinates in closed form."""
 
     def marginals(self, coordinates: Sequence[int] | None = None) -> Sequence[Marginal]: ...
+
+
+# -- of noise -----------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class IsGaussian(Protocol):
+    """A Gaussian law of the noise.
+
+    Residuals have real components in which the noise is white (``components``), of the standard
+    deviation gamma (``component_std``); ``whiten`` gives them in units of gamma. The components are
+    those of ``whitening`` times the residual, where there is one. ``std`` is gamma as it is given
+    for complex data, whose two parts share the variance.
+    """
+
+    @property
+    def std(self) -> float: ...
+    @property
+    def whitening(self) -> Whitening | None: ...
+    @property
+    def component_std(self) -> float: ...
+
+    def components(self, residual: Tensor, /) -> Float[Tensor, "... m_real"]: ...
+    def whiten(self, residual: Tensor, /) -> Float[Tensor, "... m_real"]: ...
+    def log_normaliser(self, m_real: int, /) -> float: ...
+    def standardise(self, residual: Tensor, /) -> Tensor: ...
 
 
 # -- of operators -------------------------------------------------------------------------------

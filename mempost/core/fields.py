@@ -23,7 +23,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from mempost.core.arrays import ArraySchema
 from mempost.core.errors import PluginError, nearest
-from mempost.core.registry import REGISTRIES
+from mempost.core.registry import KINDS, REGISTRIES
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -76,13 +76,15 @@ class PluginField:
                 cls = registry.require(value, value.__name__)
                 return cls.model_validate({}, context=context)
             hyper = {"type": value} if isinstance(value, str) else value
+            if isinstance(value, Mapping) and KINDS[self.kind].default is not None:
+                hyper = {"type": KINDS[self.kind].default, **value}
             if not isinstance(hyper, Mapping) or "type" not in hyper:
                 raise PydanticCustomError(
                     "plugin",
                     "Input should be a name, or a mapping with a type; {plural} are {names}",
                     {"plural": registry.plural, "names": ", ".join(registry.names)},
                 )
-            cls = registry.get(self._name(hyper["type"], in_mapping=hyper is value))
+            cls = registry.get(self._name(hyper["type"], in_mapping=not isinstance(value, str)))
         except PluginError as error:
             raise PydanticCustomError("plugin_broken", "{why}", {"why": str(error)}) from error
         hyper = {name: v for name, v in hyper.items() if name != "type"}
@@ -126,7 +128,8 @@ class named:  # noqa: N801  used as a function
 def kind_definitions() -> dict[str, Any]:
     """JSON schema definitions: for each kind, one alternative per working plugin.
 
-    Those without required hyper-parameters may be named alone.
+    Those without required hyper-parameters may be named alone; the ``type`` of a kind's default may
+    be left out.
     """
     definitions: dict[str, Any] = {}
     for kind, registry in REGISTRIES.items():
@@ -144,7 +147,8 @@ def kind_definitions() -> dict[str, Any]:
             if not schema.get("required"):
                 bare.append(name)
             schema["properties"] = {"type": {"const": name}, **schema.get("properties", {})}
-            schema["required"] = ["type", *schema.get("required", [])]
+            needed = [] if name == KINDS[kind].default else ["type"]
+            schema["required"] = [*needed, *schema.get("required", [])]
             alternatives.append(schema)
         definitions[kind] = {"oneOf": [{"enum": bare}, *alternatives] if bare else alternatives}
     return definitions

@@ -12,12 +12,14 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel
 from torch import Tensor
 
 from mempost.core import identity
+from mempost.core.arrays import FrozenArray
 
 if TYPE_CHECKING:
     from mempost.core.prior import State
@@ -107,8 +109,10 @@ def watching() -> Iterator[set[str]]:
         _watched.reset(token)
 
 
-def content_hash(*parts: str | int | BaseModel | Tensor, code: str | None = None) -> str:
+def content_hash(*parts: Any, code: str | None = None) -> str:
     """A hash of recipes (with their code and files), tensors (values, shape, dtype) and names.
+
+    Of tuples and dataclasses the items count, of arrays the values.
 
     Args:
         parts: what the kept thing is made from.
@@ -116,16 +120,25 @@ def content_hash(*parts: str | int | BaseModel | Tensor, code: str | None = None
     """
     digest = hashlib.sha256()
     for part in parts:
-        if isinstance(part, Tensor):
-            x = part.detach().cpu().contiguous()
-            digest.update(f"tensor {x.dtype} {tuple(x.shape)}".encode())
-            digest.update(x.numpy().tobytes())
-        elif isinstance(part, BaseModel):
-            dumped = part.model_dump(mode="json", by_alias=True)
-            digest.update(f"recipe {identity.digest(dumped, part)}".encode())
-        else:
-            digest.update(f"{type(part).__name__} {part}".encode())
+        digest.update(_content(part))
         digest.update(b"\0")
     if code is not None:
         digest.update(f"code {identity.digest(None, [], [code])}".encode())
     return digest.hexdigest()[:32]
+
+
+def _content(part: Any) -> bytes:
+    """What stands for a part in a hash."""
+    if isinstance(part, FrozenArray):
+        part = part.tensor()
+    if isinstance(part, Tensor):
+        x = part.detach().cpu().contiguous()
+        return f"tensor {x.dtype} {tuple(x.shape)}".encode() + x.numpy().tobytes()
+    if isinstance(part, BaseModel):
+        dumped = part.model_dump(mode="json", by_alias=True)
+        return f"recipe {identity.digest(dumped, part)}".encode()
+    if is_dataclass(part):
+        part = tuple(getattr(part, field.name) for field in fields(part))
+    if isinstance(part, tuple):
+        return b"(" + b",".join(map(_content, part)) + b")"
+    return f"{type(part).__name__} {part}".encode()

@@ -35,11 +35,13 @@ class Kind(NamedTuple):
         plural: the entry point group is ``mempost.<plural>``.
         checks: modules of `mempost.testing.checks` that hold its checks, the one with their
             catalogue first; by default those of every plugin alone.
+        default: the name that a mapping without a ``type`` stands for, if there is one.
     """
 
     base: str
     plural: str
     checks: tuple[str, ...] = ("recipes",)
+    default: str | None = None
 
 
 KINDS = {
@@ -60,6 +62,7 @@ KINDS = {
     "schedule": Kind("mempost.core.schedule:NoiseSchedule", "schedules", ("schedules",)),
     "network": Kind("mempost.core.network:Network", "networks", ("networks",)),
     "guidance": Kind("mempost.core.guidance:Guidance", "guidances", ("guidances",)),
+    "noise": Kind("mempost.core.noise:NoiseRecipe", "noises", ("noises",), default="gaussian"),
     "solver": Kind("mempost.core.solver:Solver", "solvers", ("solvers",)),
 }
 """Every kind of plugin by name. A new one is a row here, and

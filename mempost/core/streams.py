@@ -55,6 +55,11 @@ class Stream:
         """Integers 0 .. high - 1 (int64)."""
         return torch.from_numpy(self.generator.integers(high, size=shape))
 
+    def poisson(self, rate: Tensor) -> Tensor:
+        """Poisson counts of these rates, in the dtype of the rates."""
+        counts = self.generator.poisson(rate.detach().cpu().double().numpy())
+        return torch.as_tensor(counts).to(rate)
+
     def permutation(self, n: int) -> Tensor:
         """A random order of 0 .. n - 1 (int64)."""
         return torch.from_numpy(self.generator.permutation(n))

@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mempost.core.capabilities import IsGaussian, ask
 from mempost.core.dataset import Data
 from mempost.core.errors import MempostError, SpecError
-from mempost.core.noise import GaussianNoise
+from mempost.core.noise import NoiseLaw, NoiseRecipe
 from mempost.core.operator import ForwardOperator
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.shapes import fits
 from mempost.core.streams import Streams
-from mempost.experiments.question import NoiseSpec, Observation, Question
+from mempost.experiments.question import Observation, Question
 from mempost.experiments.setting import Setting
 from mempost.experiments.truths import truth_of, with_shape
 
@@ -57,8 +58,7 @@ def build(
         setting: what a point of the study says.
         data: the examples in raw coordinates.
         prior: the fitted prior.
-        rehearsed: simulate nothing; zeros stand in for the data, and for the size of noise that is
-            relative to them, ones.
+        rehearsed: simulate nothing; ones with noise stand in for the data.
 
     Raises:
         SpecError: truth, values, shapes or noise do not fit together, and where.
@@ -71,21 +71,23 @@ def build(
     observation = question.observation
     shape, dtype = operator.range_shape(prior.shape), _dtype(setting, operator)
     if observation.truth is None:
-        y = _given(observation, shape, dtype, setting.device)
-        noise = _noise(question.noise, y)
-        _require_resolved(noise, y)
-        return Setup(InverseProblem(prior, operator, noise, y), examples, None, simulator)
+        y = _without_missing(_given(observation, shape, dtype, setting.device), observation)
+        law = _noise(question.noise, y)
+        _require_resolved(law, y)
+        return Setup(InverseProblem(prior, operator, law, y), examples, None, simulator)
     truth = prior.coordinates.from_raw(truth_of(observation.truth, setting, data, prior))
     if rehearsed:
-        y = torch.zeros(shape, dtype=dtype, device=setting.device)
-        noise = _noise(question.noise, torch.ones_like(y))
+        f = torch.ones(shape, dtype=dtype, device=setting.device)
     else:
-        y = simulator(truth.reshape(1, *prior.shape))[0]
-        noise = _noise(question.noise, y)
-        if observation.noisy:
-            y = noise.perturb(y, Streams(setting.observation_seed, "noise").at())
-        _require_resolved(noise, y)
-    return Setup(InverseProblem(prior, operator, noise, y), examples, truth, simulator)
+        f = simulator(truth.reshape(1, *prior.shape))[0]
+    y = f = _without_missing(f, observation)
+    law = _noise(question.noise, f)
+    if observation.noisy or rehearsed:
+        stream = Streams(setting.observation_seed, "noise").at()
+        y = law.perturb(f.flatten(), stream).reshape(shape)
+    if not rehearsed:
+        _require_resolved(law, y)
+    return Setup(InverseProblem(prior, operator, law, y), examples, truth, simulator)
 
 
 def rebuild(common: Setup, setting: Setting, data: Data | None, prior: FittedPrior) -> Setup:
@@ -160,32 +162,41 @@ def _given(
     return with_shape(values.tensor(dtype, device), shape, "observation.values")
 
 
-def _noise(noise: NoiseSpec, y: Tensor) -> GaussianNoise:
-    """The noise of data y, of which its standard deviation may be a fraction."""
-    is_complex = y.is_complex() if noise.complex is None else noise.complex
-    if is_complex != y.is_complex():
-        found = "complex" if y.is_complex() else "real"
-        raise SpecError(f"noise.complex: {str(is_complex).lower()}, but the data are {found}")
-    if noise.std is not None:
-        return GaussianNoise(noise.std, is_complex)
-    assert noise.relative_to_max is not None
-    largest = float(y.abs().max())
-    if not largest > 0:
-        raise SpecError("noise.relative_to_max: the data are zero, so the noise would be; give std")
-    return GaussianNoise(noise.relative_to_max * largest, is_complex)
+def _without_missing(y: Tensor, observation: Observation) -> Tensor:
+    """The data with NaN where one is missing."""
+    if observation.missing is None:
+        return y
+    mask = observation.missing.tensor(torch.float64, y.device)
+    missing = with_shape(mask, tuple(y.shape), "observation.missing") == 1
+    return torch.where(missing, torch.nan, y)
 
 
-def _require_resolved(noise: GaussianNoise, y: Tensor) -> None:
-    """Refuse noise that is smaller than the rounding of the data that it is on."""
+def _noise(recipe: NoiseRecipe, f: Tensor) -> NoiseLaw:
+    """The law of data f, NaN where they are missing."""
+    try:
+        law = recipe.resolve(f)
+    except SpecError as error:
+        raise SpecError(f"noise.{error}") from None
+    missing = f.isnan().flatten()
+    if missing.all():
+        raise SpecError("observation: every datum is missing")
+    return law.without(missing) if missing.any() else law
+
+
+def _require_resolved(law: NoiseLaw, y: Tensor) -> None:
+    """Refuse Gaussian noise that is smaller than the rounding of the data that it is on."""
+    noise = ask(law, IsGaussian)
+    if noise is None:
+        return
     eps = torch.finfo(y.dtype).eps
-    lost = float(noise.whiten(eps * y).abs().max())
+    lost = float(noise.whiten(eps * y.flatten()).abs().max())
     if lost > 1:
         precision = "float64" if y.dtype in (torch.float64, torch.complex128) else "float32"
         remedy = "" if precision == "float64" else "; take dtype: float64"
+        largest = float(y[~y.isnan()].abs().max())
         raise SpecError(
-            f"noise: data of up to {float(y.abs().max()):.2g} are rounded to "
-            f"{eps * float(y.abs().max()):.1g} in {precision}, {lost:.2g} standard deviations of "
-            f"the noise{remedy}"
+            f"noise: data of up to {largest:.2g} are rounded to {eps * largest:.1g} in "
+            f"{precision}, {lost:.2g} standard deviations of the noise{remedy}"
         )
 
 

@@ -57,7 +57,7 @@ def draw_for_truths(
     for done, i in enumerate(here):
         y = common.simulate(truths[i])
         stream = Streams(spec.observation_seed, "noise").at(tile=i, step=1)
-        noisy = common.problem.noise.perturb(y, stream)
+        noisy = common.problem.observe(y, stream)
         streams = Streams(spec.seed, "sampling").branch(i)
         problem = own.problem.with_data(noisy)
         parts.append(sampler.sample(problem, n, streams))

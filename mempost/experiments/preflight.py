@@ -1,7 +1,7 @@
 """Before any work: the pieces of a point are built as they will be, but for what costs.
 
 Trained priors are not trained; a prior of the same shape and coordinates stands in for them. Data
-are not simulated; zeros stand in for them. Everything else is the code that runs, with its errors.
+are not simulated; noise stands in for them. Everything else is the code that runs, with its errors.
 """
 
 from __future__ import annotations

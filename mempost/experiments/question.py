@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 from pydantic import BeforeValidator, Field, NonNegativeInt, model_validator
 
-from mempost.core.arrays import Array
+from mempost.core.arrays import Array, Data
 from mempost.core.dataset import Dataset
 from mempost.core.fields import PluginField
+from mempost.core.noise import NoiseRecipe
 from mempost.core.operator import ForwardOperator, compose
 from mempost.core.plugin import Recipe
 from mempost.core.variants import ONE_OF
@@ -24,20 +26,6 @@ OperatorList = Annotated[
     BeforeValidator(_as_list, json_schema_input_type=_Operator | tuple[_Operator, ...]),
 ]
 """One operator, or a list applied right to left."""
-
-
-class NoiseSpec(Recipe):
-    """Gaussian observation noise: a standard deviation, or a fraction of the data's maximum."""
-
-    std: float | None = Field(None, gt=0)
-    relative_to_max: float | None = Field(None, gt=0)
-    complex: bool | None = Field(None, description="as the operator's values, if not given")
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> NoiseSpec:
-        if (self.std is None) == (self.relative_to_max is None):
-            raise ValueError("give either std or relative_to_max")
-        return self
 
 
 class Values(Recipe):
@@ -82,10 +70,13 @@ Truth = Annotated[Values | HeldOut | TrainAverage | PriorDraw | OtherData, ONE_O
 class Observation(Recipe):
     """Data given as values, or simulated from a truth, if need be with another operator."""
 
-    values: Array | None = None
+    values: Data | None = Field(None, description="the data; null or NaN is a missing datum")
     truth: Truth | None = None
     operator: OperatorList | None = Field(
         None, description="simulates the data, to avoid the inverse crime"
+    )
+    missing: Array | None = Field(
+        None, description="1 for a missing datum, 0 for others, in the shape of the data"
     )
     noisy: bool = True
     seed: NonNegativeInt | None = Field(
@@ -98,6 +89,8 @@ class Observation(Recipe):
             raise ValueError("give either values or truth")
         if self.values is not None and self.operator is not None:
             raise ValueError("operator simulates data from a truth; values need none")
+        if self.missing is not None and not np.isin(self.missing.numpy(), (0, 1)).all():
+            raise ValueError("missing: should hold 0 and 1 alone")
         return self
 
 
@@ -105,7 +98,7 @@ class Question(NamedTuple):
     """Operators F (composed, right to left), noise n and data y = F(x) + n."""
 
     operators: tuple[ForwardOperator, ...]
-    noise: NoiseSpec
+    noise: NoiseRecipe
     observation: Observation
 
     @property

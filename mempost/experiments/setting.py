@@ -14,9 +14,10 @@ from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from mempost.core.dataset import Dataset
 from mempost.core.fields import PluginField
+from mempost.core.noise import NoiseRecipe
 from mempost.core.plugin import Recipe
 from mempost.core.prior import Prior
-from mempost.experiments.question import NoiseSpec, Observation, OperatorList, Question
+from mempost.experiments.question import Observation, OperatorList, Question
 
 Dtype = Literal["float32", "float64", "complex64", "complex128"]
 
@@ -50,7 +51,7 @@ class Setting(Recipe):
     operator: OperatorList | None = Field(
         None, description="with noise and observation; a study that asks nothing has none of them"
     )
-    noise: NoiseSpec | None = None
+    noise: Annotated[NoiseRecipe, PluginField("noise")] | None = None
     observation: Observation | None = None
     calibration: Calibration | None = Field(
         None, description="draw for many truths; the observation then sets the noise alone"

@@ -15,6 +15,7 @@ from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from mempost.core.capabilities import IsGaussian, ask
 from mempost.core.cautions import collecting
 from mempost.core.counters import counting
 from mempost.core.errors import NonFiniteError
@@ -228,11 +229,12 @@ class Assemble(Kind):
         content = result_bytes(samples, setup.problem, setup.truth, attributes)
         worker.store.write(worker.records.path(run, "result.nc"), content)
         question = setup.problem.question
+        noise = None if question is None else ask(question.noise, IsGaussian)
         provenance = provenance_of(run, worker.threads) | {
             "wall_time_s": seconds,
             "counts": dict(counts),
             "warnings": list(said),
-            **({} if question is None else {"noise_std": question.noise.std}),
+            **({} if noise is None else {"noise_std": noise.std}),
         }
         worker.records.write_provenance(run, provenance)
         worker.records.drop_tiles(run)

@@ -151,6 +151,13 @@ KAWAR_2022_DDRM = Publication(
     2022,
     "https://arxiv.org/abs/2201.11793",
 )
+LANGE_1989_ROBUST = Publication(
+    "lange1989robust",
+    "Kenneth L. Lange and Roderick J. A. Little and Jeremy M. G. Taylor",
+    "Robust statistical modeling using the t distribution",
+    1989,
+    "https://doi.org/10.2307/2290063",
+)
 LEMOS_2023_SAMPLING = Publication(
     "lemos2023sampling",
     "Pablo Lemos and Adam Coogan and Yashar Hezaveh and Laurence Perreault-Levasseur",

@@ -22,7 +22,7 @@ from mempost.core.figure import Figure
 from mempost.core.guidance import Guidance
 from mempost.core.metric import Metric
 from mempost.core.network import Network
-from mempost.core.noise import GaussianNoise
+from mempost.core.noise import NoiseRecipe
 from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.plugin import Plugin
 from mempost.core.prior import Prior
@@ -60,10 +60,8 @@ def _catalogue(kind: str) -> Catalogue[Any]:
     return modules[0].CHECKS
 
 
-CATALOGUES: dict[str, Catalogue[Any]] = {kind: _catalogue(kind) for kind in KINDS} | {
-    "noise": noises.CHECKS
-}
-"""The checks of every kind, and of the observation noise."""
+CATALOGUES: dict[str, Catalogue[Any]] = {kind: _catalogue(kind) for kind in KINDS}
+"""The checks of every kind."""
 
 
 def prior_checks(
@@ -117,15 +115,17 @@ def sampler_checks(
 
 
 def noise_checks(
-    noise: GaussianNoise, *, expected_failed_checks: Expected = None
+    noise: NoiseRecipe, *, data: Tensor | None = None, expected_failed_checks: Expected = None
 ) -> Iterator[Check]:
-    """The checks of an observation noise.
+    """The checks of observation noise.
 
     Args:
         noise: the noise.
+        data: data without noise that it takes, float64 or complex128; by default four numbers,
+            or as many as an array of the recipe has.
         expected_failed_checks: names of checks that are known to fail, and why.
     """
-    return noises.CHECKS.checks(noises.NoiseCase(noise), expected_failed_checks)
+    return noises.CHECKS.checks(noises.NoiseCase(noise, data), expected_failed_checks)
 
 
 def dataset_checks(
@@ -270,9 +270,12 @@ def check_sampler(
     return run_checks(sampler, checks)
 
 
-def check_noise(noise: GaussianNoise, *, expected_failed_checks: Expected = None) -> Report:
+def check_noise(
+    noise: NoiseRecipe, *, data: Tensor | None = None, expected_failed_checks: Expected = None
+) -> Report:
     """Run `noise_checks`; raise `ConformanceError` with the report if one fails."""
-    return run_checks(noise, noise_checks(noise, expected_failed_checks=expected_failed_checks))
+    checks = noise_checks(noise, data=data, expected_failed_checks=expected_failed_checks)
+    return run_checks(noise, checks)
 
 
 def check_dataset(
@@ -347,8 +350,6 @@ def check_figure(
 
 def checks_for(plugin: object, expected_failed_checks: Expected = None) -> Iterator[Check]:
     """The checks of an instance of any kind, with default inputs."""
-    if isinstance(plugin, GaussianNoise):
-        return noise_checks(plugin, expected_failed_checks=expected_failed_checks)
     for kind, registry in REGISTRIES.items():
         if isinstance(plugin, registry.base):
             catalogue = CATALOGUES[kind]

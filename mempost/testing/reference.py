@@ -21,10 +21,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.arrays import ComplexMatrix
-from mempost.core.capabilities import HasComponents, HasDensity, Withheld, ask, require
+from mempost.core.capabilities import HasComponents, HasDensity, IsGaussian, Withheld, ask, require
 from mempost.core.errors import PluginError
 from mempost.core.mixture import MixturePrior
-from mempost.core.noise import CLEAN, NoiseLevel, stack
+from mempost.core.noise import CLEAN, NoiseLevel
 from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.posterior import Posterior, mixture_moments
 from mempost.core.prior import State
@@ -202,8 +202,9 @@ class DensePosterior(Posterior):
 
 
 def is_solvable(problem: InverseProblem) -> bool:
-    """Whether `solve` applies: a mixture prior and a linear operator."""
-    return ask(problem.prior, HasComponents) is not None and problem.operator.is_linear
+    """Whether `solve` applies: a mixture prior, a linear operator, Gaussian noise."""
+    mixture, gaussian = ask(problem.prior, HasComponents), ask(problem.noise, IsGaussian)
+    return mixture is not None and gaussian is not None and problem.operator.is_linear
 
 
 def solve(problem: InverseProblem) -> DensePosterior:
@@ -211,16 +212,17 @@ def solve(problem: InverseProblem) -> DensePosterior:
     prior = require(problem.prior, HasComponents, "a dense posterior")
     if not problem.operator.is_linear:
         raise PluginError("only linear operators have a dense posterior")
-    d, gamma = prior.dimension, problem.noise.component_std
+    d, noise = prior.dimension, problem.gaussian("a dense posterior")
     eye = torch.eye(d, dtype=prior.dtype, device=prior.device)
     offset = problem.forward(torch.zeros_like(eye[:1]))
-    matrix = stack(problem.forward(eye) - offset).mT.double().cpu()
+    matrix = noise.components(problem.forward(eye) - offset).mT.double().cpu()
     index = torch.arange(len(prior.weights), device=prior.device)
     factors = prior.factor_product(index, eye.expand(len(index), d, d)).double().cpu()
     means, covariances = prior.means.double().cpu(), factors @ factors.mT
-    residuals = stack(problem.y.flatten() - offset).double().cpu() - means @ matrix.mT
-    noise = gamma**2 * torch.eye(len(matrix), dtype=torch.float64)
-    predictive = matrix @ covariances @ matrix.mT + noise
+    data = noise.components(problem.y.flatten() - offset).double().cpu()
+    residuals = data - means @ matrix.mT
+    white = noise.component_std**2 * torch.eye(len(matrix), dtype=torch.float64)
+    predictive = matrix @ covariances @ matrix.mT + white
     gain = covariances @ matrix.mT @ torch.linalg.inv(predictive)
     evidence = torch.distributions.MultivariateNormal(torch.zeros(len(matrix)).double(), predictive)
     log_weights = prior.weights.double().cpu().log() + evidence.log_prob(residuals)

@@ -5,7 +5,6 @@ import importlib.util
 import numpy as np
 import pytest
 
-from mempost.core.noise import GaussianNoise
 from mempost.core.registry import REGISTRIES
 from mempost.plugins.datasets.file import File
 from mempost.plugins.samplers.exact_lgm import ExactLGM
@@ -49,6 +48,14 @@ VARIANTS = {
     "guidance:gauss_newton": [{"linearisation": "jacobian"}, {"covariance": "isotropic"}],
     "guidance:unit_gradient": [{"second_call": "new_level", "jacobian": "exact"}],
     "solver:ddim": [{"eta": 1.0}],
+    "noise:gaussian": [
+        {"std": None, "relative_to_max": 0.1},
+        {"std": [0.1, 1.0, 0.4]},
+        {"std": None, "covariance": [[1.0, 0.5, 0.0], [0.5, 2.0, 0.0], [0.0, 0.0, 0.3]]},
+        {"std": None, "factor": {"real": [[1, 0], [2, 1]], "imag": [[0, 1], [1, 0]]}},
+    ],
+    "noise:poisson": [{"gain": [0.5, 2.0, 1.0], "background": 0.7}],
+    "noise:student_t": [{"scale": [0.5, 2.0], "nu": 1.5}],
     "network:mlp": [{"activation": "silu", "hidden": 1}],
     "network:unet_1d": [{"channels": [4, 6, 8], "kernel": 3}],
     "schedule:vp_discrete": [{"betas": [0.1, 0.3, 0.2]}],
@@ -119,8 +126,8 @@ def test_metrics_and_figures(check):
     check()
 
 
-@parametrize_with_checks([GaussianNoise(0.3), GaussianNoise(2.0, complex=True)])
-def test_noise(check):
+@parametrize_with_checks(plugins("noise"))
+def test_noises(check):
     check()
 
 

@@ -212,8 +212,6 @@ RIGHT = [
     PaddedSum(),
     CubicOperator(),
     MatrixOperator(matrix=FrozenArray([[1.0 + 1j, 0.3, 2.0], [0.2, 3.0, -1j]])),
-    GaussianNoise(0.3),
-    GaussianNoise(0.3, complex=True),
     Exact(),
     Shuffled(),
     ExactGuidance(),
@@ -481,42 +479,6 @@ OPERATORS = [
     (AnyShape(matrix=COMPLEX), "wrong_shape_refused"),
     (Drifting(depth=500.0), "config_round_trip"),
     (Undescribed(), "described"),
-]
-
-# -- wrong noise --------------------------------------------------------------------------------
-
-
-class HalfLikelihood(GaussianNoise):
-    """Complex residuals weighed like real ones: half of the log-likelihood."""
-
-    @property
-    def component_std(self):
-        return self.std
-
-
-class Unnormalised(GaussianNoise):
-    def log_likelihood(self, residual):
-        return -0.5 * self.whiten(residual).square().sum(-1)
-
-
-class HalfNoise(GaussianNoise):
-    """Noise drawn with half of its variance."""
-
-    def perturb(self, y, stream):
-        return y + (super().perturb(y, stream) - y) / math.sqrt(2)
-
-
-class OneNorm(GaussianNoise):
-    def log_likelihood(self, residual):
-        return super().log_likelihood(residual).mean().expand(len(residual))
-
-
-NOISES = [
-    (HalfLikelihood(0.3, complex=True), "complex_convention"),
-    (HalfLikelihood(0.3, complex=True), "empirical_variance"),
-    (Unnormalised(0.3), "likelihood_normalised"),
-    (HalfNoise(0.3), "empirical_variance"),
-    (OneNorm(0.3), "batch_invariance"),
 ]
 
 # -- wrong samplers -----------------------------------------------------------------------------
@@ -1001,7 +963,7 @@ NETWORKS = [
     (Flattened(), "shapes"),
 ]
 
-MUTANTS = [*PRIORS, *OPERATORS, *NOISES, *SAMPLERS, *DATASETS, *SCHEDULES, *NETWORKS]
+MUTANTS = [*PRIORS, *OPERATORS, *SAMPLERS, *DATASETS, *SCHEDULES, *NETWORKS]
 
 
 @pytest.mark.parametrize(

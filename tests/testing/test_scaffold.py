@@ -103,7 +103,7 @@ def test_packages_are_complete(tmp_path, kind):
     ("kind", "name", "message"),
     [
         ("sampelr", "demo", "'sampelr' is not a kind.*Did you mean 'sampler'"),
-        ("noise", "demo", "allowed are prior, operator, sampler, dataset, metric, figure"),
+        ("noises_", "demo", "allowed are prior, operator, sampler, dataset, metric, figure"),
         ("metric", "moments", "a metric named 'moments' exists already, from mempost"),
         ("prior", "My-Prior", "'My-Prior' cannot be a plugin's name"),
         ("prior", "lambda", "'lambda' cannot be a plugin's name"),

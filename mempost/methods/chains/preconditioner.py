@@ -41,6 +41,9 @@ class Preconditioner(Recipe):
 
     follows_chain: ClassVar[bool] = False
 
+    def check(self, problem: InverseProblem) -> None:
+        """Raise `PluginError` if the rule does not apply to the problem."""
+
     @abstractmethod
     def factor(
         self, problem: InverseProblem, x: Float[Tensor, "batch d"]
@@ -100,6 +103,9 @@ class GaussNewton(Preconditioner):
     prior_variance: float | None = Field(
         None, gt=0, description="C = prior_variance I; by default the covariance of the prior"
     )
+
+    def check(self, problem: InverseProblem) -> None:
+        problem.gaussian("preconditioner: gauss_newton")
 
     def factor(self, problem: InverseProblem, x: Tensor) -> Tensor:
         if self.prior_variance is None:

@@ -53,7 +53,7 @@ def image(
 
 def signed_limits(values: Tensor, quantile: float = 0.99) -> tuple[float, float]:
     """Limits symmetric about zero; the largest per cent, near sources, goes beyond them."""
-    top = float(np.quantile(values.detach().abs().cpu().numpy(), quantile))
+    top = float(np.nanquantile(values.detach().abs().cpu().numpy(), quantile))
     return -top, top
 
 

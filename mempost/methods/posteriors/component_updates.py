@@ -23,7 +23,6 @@ from torch import Tensor
 
 from mempost.core.capabilities import HasComponents, require
 from mempost.core.memory import remember
-from mempost.core.noise import stack
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite
 from mempost.methods.posteriors.gaussian_update import GaussianUpdate
@@ -61,9 +60,13 @@ def mixture_of(problem: InverseProblem) -> HasComponents:
 
 
 def linearisations_of(problem: InverseProblem, keep: bool) -> Linearisations:
-    """F and its Jacobians at the means of the prior."""
+    """F and its Jacobians at the means of the prior, in components that the noise leaves white."""
     return Linearisations(
-        problem.operator, mixture_of(problem).means, problem.prior.shape, keep=keep
+        problem.operator,
+        mixture_of(problem).means,
+        problem.prior.shape,
+        keep,
+        problem.gaussian("a linearised mixture").whitening,
     )
 
 
@@ -146,7 +149,7 @@ def _of_linear(problem: InverseProblem, block: int) -> Iterator[ComponentUpdates
     values, y = problem.forward_at(prior.means), problem.y.flatten()
     for index in blocks(len(prior.weights), m + d if shared else m * d, block):
         x = prior.means[index]
-        r = problem.noise.whiten(y - values[index])
+        r = problem.gaussian().whiten(y - values[index])
         require_finite(r, "F at the mean of a component", first_sample=int(index[0]))
         if shared is not None:
             a = whitened_matrix(prior, index[:1], jacobian)
@@ -157,8 +160,8 @@ def _of_linear(problem: InverseProblem, block: int) -> Iterator[ComponentUpdates
 
 
 def _from_matrices(problem: InverseProblem, keep: bool) -> Iterator[ComponentUpdates]:
-    prior, gamma = mixture_of(problem), problem.noise.component_std
-    store, y = linearisations_of(problem, keep), stack(problem.y.flatten())
+    prior, noise = mixture_of(problem), problem.gaussian()
+    store, y, gamma = linearisations_of(problem, keep), _data(problem), noise.component_std
     for k, index in enumerate(store.blocks):
         values, transposed = store.block(k)
         a, r = whitened_matrix(prior, index, transposed.mT / gamma), (y - values) / gamma
@@ -167,8 +170,8 @@ def _from_matrices(problem: InverseProblem, keep: bool) -> Iterator[ComponentUpd
 
 
 def _from_statistics(problem: InverseProblem, keep: bool) -> Iterator[ComponentUpdates]:
-    prior, precision = mixture_of(problem), problem.noise.component_std**-2
-    store, y = linearisations_of(problem, keep), stack(problem.y.flatten())
+    prior, precision = mixture_of(problem), problem.gaussian().component_std ** -2
+    store, y = linearisations_of(problem, keep), _data(problem)
     for k, index in enumerate(store.blocks):
         gram, gradient, square = store.block_statistics(k, y[None])
         require_finite(square, "the misfit of a component", first_sample=int(index[0]))
@@ -178,6 +181,11 @@ def _from_statistics(problem: InverseProblem, keep: bool) -> Iterator[ComponentU
         update = GaussianUpdate.of_gram(gram)
         u, quadratic = update.solve_statistics(gram, t, precision * square[:, 0])
         yield _at_means(index, u, quadratic, update, prior.means[index])
+
+
+def _data(problem: InverseProblem) -> Float[Tensor, " m"]:
+    """The components of the data, as those of a store of linearisations."""
+    return problem.noise.components(problem.y.flatten())
 
 
 def _from_matrix(index: Tensor, a: Tensor, r: Tensor, points: Tensor) -> ComponentUpdates:

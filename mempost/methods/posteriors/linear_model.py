@@ -1,8 +1,9 @@
 """The whitened linear model r(x) = b - A x, and its singular value decomposition.
 
-For y = G x + c + n with noise of standard deviation gamma, A = G/gamma and b = (y - c)/gamma, so
-that b = A x + e with e ~ N(0, I). Complex data are stacked. With A = U diag(S) V^T the Gaussian
-update under a covariance v I, for a scalar v of every sample, is diagonal:
+For y = G x + c + n with Gaussian noise, A and b are G and y - c whitened, so that b = A x + e with
+e ~ N(0, I): A = G/gamma and b = (y - c)/gamma for noise of one standard deviation gamma. Complex
+data are stacked, missing ones left out. With A = U diag(S) V^T the Gaussian update under a
+covariance v I, for a scalar v of every sample, is diagonal:
 
     A^T (v A A^T + I)^-1 r = V diag(S / (1 + v S^2)) U^T r.
 """
@@ -71,15 +72,16 @@ def linear_model(problem: InverseProblem) -> LinearModel:
     prior, operator, noise = problem.prior, problem.operator, problem.noise
     where = (prior.shape, prior.dtype, prior.device)
     c, A = remember(make, "linear model", operator, noise, *where)
-    return LinearModel(A, noise.whiten(problem.y.flatten() - c))
+    return LinearModel(A, problem.gaussian().whiten(problem.y.flatten() - c))
 
 
 def require_linear(problem: InverseProblem, name: str) -> None:
-    """Refuse nonlinear operators.
+    """Refuse nonlinear operators, and noise that is not Gaussian.
 
     Raises:
-        PluginError: the operator is not linear.
+        PluginError: the problem has one of them.
     """
+    problem.gaussian(name)
     if not problem.operator.is_linear:
         found = type(problem.operator).__name__
         raise PluginError(

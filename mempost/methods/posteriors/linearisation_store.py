@@ -25,11 +25,12 @@ from torch import Tensor
 
 from mempost.core import keeping
 from mempost.core.memory import has_room, remember
-from mempost.core.noise import stack
+from mempost.core.noise import stack, unstack
 from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.prior import State
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import require_finite
+from mempost.core.whitening import Whitening
 
 BLOCK = 2**22
 """Numbers in the Jacobians of one block of points."""
@@ -58,6 +59,8 @@ class Linearisations:
         points: x_n (n, d).
         shape: shape of one x.
         keep: whether to save Jacobians, and to look for saved ones.
+        whitening: W where noise is not the same for all data: values and Jacobians are then those
+            of W F, without missing data. What is saved is F's own, whatever the noise.
     """
 
     def __init__(
@@ -66,8 +69,10 @@ class Linearisations:
         points: Float[Tensor, "n d"],
         shape: Shape,
         keep: bool = False,
+        whitening: Whitening | None = None,
     ) -> None:
         self.operator, self.points, self.shape, self.keep = operator, points, shape, keep
+        self.whitening = whitening
         numbers = operator.range_shape(shape)
         m = torch.Size(numbers).numel() * (2 if operator.is_complex else 1)
         self.blocks = torch.arange(len(points)).split(max(1, BLOCK // (m * points.shape[1])))
@@ -80,10 +85,18 @@ class Linearisations:
             NonFiniteError: F or J is not finite at a point, whose number is named.
         """
         if has_room(self.size):
-            return remember(lambda: self._block(k), "linearisation", *self._parts(k))
-        return self._block(k)
+            return remember(lambda: self._white(k), "linearisation", *self._parts(k))
+        return self._white(k)
 
-    def _block(self, k: int) -> Linearisation:
+    def _white(self, k: int) -> Linearisation:
+        """The block in the components that are asked for."""
+        found, W = self._plain(k), self.whitening
+        if W is None:
+            return found
+        complex_data = self.operator.is_complex
+        return Linearisation(*(stack(W(unstack(t) if complex_data else t)) for t in found))
+
+    def _plain(self, k: int) -> Linearisation:
         x = self.points[self.blocks[k]]
         kept = keeping.load(self._name(k)) if self.keep else None
         if kept is not None:
@@ -96,7 +109,8 @@ class Linearisations:
 
     def _parts(self, k: int) -> tuple[Any, ...]:
         """What the linearisation of a block depends on."""
-        return self.operator, self.points, self.shape, self.keep, len(self.blocks), k
+        whole = (self.operator, self.points, self.shape, self.keep, self.whitening)
+        return *whole, len(self.blocks), k
 
     def prepare(self, part: int, parts: int, progress: Progress = silent) -> None:
         """Compute and keep the blocks part, part + parts, part + 2 parts, ..."""
@@ -104,7 +118,7 @@ class Linearisations:
         for done, k in enumerate(mine):
             progress(done, len(mine))
             if not keeping.holds(self._name(k)):
-                found = self.block(k)
+                found = self.block(k) if self.whitening is None else self._plain(k)
                 if not keeping.holds(self._name(k)):  # it was remembered, from another study
                     self._save(k, found)
 

@@ -115,7 +115,7 @@ class LinearisedMixture(Posterior):
         log_weights = prior.weights.log() - 0.5 * quadratic
         if log_determinant:
             log_weights = log_weights - 0.5 * log_det
-        constant = m * (math.log(problem.noise.component_std) + 0.5 * math.log(2 * math.pi))
+        constant = problem.gaussian().log_normaliser(m)
         return cls(
             problem=problem,
             log_weights=torch.log_softmax(log_weights, 0).to(prior.means.dtype),

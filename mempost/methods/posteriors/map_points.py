@@ -105,8 +105,9 @@ class MapSearch:
         prior = mixture_of(problem)
         eye = torch.eye(prior.dimension, dtype=prior.dtype, device=prior.device)
         factors = prior.factor_product(index, eye.expand(len(index), -1, -1))
-        numbers = f"{problem.noise.component_std!r} {self.iterations} {self.tolerance!r}"
-        pieces = (prior.means[index], factors, torch.view_as_real(problem.y + 0j), numbers)
+        numbers = f"{self.iterations} {self.tolerance!r}"
+        y = torch.view_as_real(problem.y + 0j)
+        pieces = (prior.means[index], factors, y, problem.noise, numbers)
         return f"map-{keeping.content_hash(problem.operator, *pieces, code=__name__)}"
 
 

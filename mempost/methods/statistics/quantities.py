@@ -18,7 +18,7 @@ from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
 from mempost.core.errors import PluginError
-from mempost.core.noise import stack
+from mempost.core.noise import stack, unstack
 from mempost.core.plugin import Recipe
 from mempost.core.result import Result
 from mempost.methods.statistics import ranks
@@ -93,7 +93,7 @@ class Quantities(Recipe):
 def log_likelihoods(
     x: Float[Tensor, "t k d"], draws: ranks.Draws, result: Result
 ) -> Float[Tensor, "t k"]:
-    """log p(y_i | x_ij), without its constant, for the data y_i of every truth.
+    """log p(y_i | x_ij) for the data y_i of every truth.
 
     Raises:
         PluginError: the run holds no data.
@@ -104,5 +104,7 @@ def log_likelihoods(
     like = problem.prior.coordinates.location
     blocks = x.flatten(0, 1).to(like).split(_ROWS)
     predicted = torch.cat([stack(problem.forward(block)).double().cpu() for block in blocks])
-    residual = draws.data[:, None] - predicted.reshape(*x.shape[:2], -1)
-    return -0.5 * (residual / problem.noise.component_std).square().sum(-1)
+    y, f = draws.data[:, None], predicted.reshape(*x.shape[:2], -1)
+    if problem.operator.is_complex:
+        y, f = unstack(y), unstack(f)
+    return problem.noise.log_density(y, f)

@@ -170,7 +170,8 @@ def _scale(curve: Curve, coordinate: str) -> float | None:
     found = middle.measured.get(SCALES.get(coordinate, "separation_noise"))
     if found is None or coordinate != "noise.relative_to_max":
         return None if found is None else float(found)
-    return float(found) / middle.problem.noise.std * float(middle.point[coordinate])
+    std = middle.problem.gaussian("collapse_curves").std
+    return float(found) / std * float(middle.point[coordinate])
 
 
 def _label(coordinate: str) -> str:

@@ -18,7 +18,8 @@ class ShotData(Figure):
         problem = results[0].problem
         operator, m = waves.physics(results[0], "shot_data")
         observed = problem.y.reshape(operator.range_shape(operator.shape))
-        misfit = (observed - operator(m)[0]) / problem.noise.component_std
+        residual = problem.y.flatten() - operator(m)[0].flatten()
+        misfit = problem.gaussian("shot_data").standardise(residual).reshape(observed.shape)
         figure, axes = style.panels(len(operator.frequencies), 2, 3.6, 2.6, sharex="all")
         for k, frequency in enumerate(operator.frequencies):
             panels = (
@@ -43,9 +44,10 @@ class ShotData(Figure):
         for ax in axes[-1]:
             ax.set_xlabel("receiver")
         hertz = ", ".join(f"{frequency:g}" for frequency in operator.frequencies)
+        blank = "" if problem.noise.present is None else " Missing data are blank."
         caption = (
             f"Real part of the data at {hertz} Hz by source and receiver (left), and what the "
-            "truth leaves of them in units of the noise (right): white noise of size 1."
+            f"truth leaves of them in units of the noise (right): noise of size 1.{blank}"
         )
         alt = (
             "Rows of two colour maps, receivers across and sources down: data with smooth stripes, "

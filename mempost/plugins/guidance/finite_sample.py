@@ -78,8 +78,8 @@ def _conditioned(problem: InverseProblem, atoms: int | None, seed: int) -> Kerne
         else:
             x = remember(lambda: prior.sample(atoms, drawn), "atoms", prior, atoms, seed)
             log_pi = x.new_zeros(atoms)
-        log_likelihood = problem.noise.log_likelihood(problem.y.flatten() - problem.forward_at(x))
-        require_finite(log_likelihood, "log p(y | x_i)")
-        return KernelMixture(x, 0.0, torch.softmax(log_pi + log_likelihood, 0), prior.shape)
+        log_likelihood = require_finite(problem.log_likelihood_at(x), "log p(y | x_i)")
+        weights = torch.softmax(log_pi + log_likelihood, 0).to(x.dtype)
+        return KernelMixture(x, 0.0, weights, prior.shape)
 
     return remember(make, "atoms given the data", prior, problem.question, atoms, seed)

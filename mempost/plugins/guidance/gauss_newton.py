@@ -65,6 +65,9 @@ class GaussNewtonGuidance(Guidance):
     tolerance: float = Field(1e-4, gt=0, lt=1, description="relative residual of the solution")
     max_iterations: int = Field(100, ge=1, description="most iterations of conjugate gradients")
 
+    def check(self, problem: InverseProblem) -> None:
+        problem.gaussian("gauss_newton")
+
     def likelihood_score(self, problem: InverseProblem, at: Denoised) -> Float[Tensor, "batch d"]:
         hessian, gradient = self._linearise(problem, at.mean)
         isotropic = self.covariance == "isotropic"

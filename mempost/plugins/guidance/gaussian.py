@@ -32,5 +32,5 @@ class Gaussian(Guidance):
     publications = (CHUNG_2023_DPS,)
 
     def likelihood_score(self, problem: InverseProblem, at: Denoised) -> Float[Tensor, "batch d"]:
-        _, ascent = problem.misfit_ascent(at.mean)
-        return at.vjp(ascent / problem.noise.component_std**2)
+        _, ascent = problem.likelihood_ascent(at.mean)
+        return at.vjp(ascent)

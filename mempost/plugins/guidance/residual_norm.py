@@ -40,7 +40,7 @@ class ResidualNorm(Guidance):
     zeta: float = Field(1.0, gt=0, description="strength of the guidance")
 
     def likelihood_score(self, problem: InverseProblem, at: Denoised) -> Float[Tensor, "batch d"]:
-        residual, ascent = problem.misfit_ascent(at.mean)
+        residual, ascent = problem.likelihood_ascent(at.mean)
         norm = residual.norm(dim=-1, keepdim=True)
         weight = torch.where(norm > 0, 2 * self.zeta / norm, 0)
-        return at.vjp(weight * ascent / problem.noise.component_std**2)
+        return at.vjp(weight * ascent)

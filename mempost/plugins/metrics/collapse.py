@@ -13,7 +13,7 @@ import math
 import torch
 from pydantic import Field
 
-from mempost.core.capabilities import HasBandwidth, ask
+from mempost.core.capabilities import HasBandwidth, IsGaussian, ask
 from mempost.core.measured import Measured
 from mempost.core.metric import Metric
 from mempost.core.result import Result
@@ -57,12 +57,11 @@ class Collapse(Metric):
 
     def _scales(self, result: Result) -> dict[str, float]:
         problem = result.problem
-        prior = ask(problem.prior, HasBandwidth)
-        if prior is None:
+        prior, noise = ask(problem.prior, HasBandwidth), ask(problem.noise, IsGaussian)
+        if prior is None or noise is None:
             return {}
         keep = result.sampler.preparations > 0  # its Jacobians are there
         gaps = Gaps.of(linearisations_of(problem, keep), self.examples)
-        noise = problem.noise
         per_component = noise.component_std / noise.std
         scales = {
             "separation_bandwidth": gaps.bandwidth(noise.component_std),

@@ -50,6 +50,8 @@ from mempost.methods.chains.stiffness import (
     largest_eigenvalue,
 )
 
+_ANNEALED = "annealed_langevin with likelihood: annealed", "likelihood: fixed takes any noise"
+
 
 class AnnealedLangevin(IterativeSampler):
     """Annealed Langevin: unadjusted steps at falling noise levels of the prior; biased.
@@ -85,6 +87,10 @@ class AnnealedLangevin(IterativeSampler):
                 f"t_min = {self.t_min:g} has no noise in this schedule; it should be above 0"
             )
         return self
+
+    def check(self, problem: InverseProblem) -> None:
+        if self.likelihood == "annealed":
+            problem.gaussian(*_ANNEALED)
 
     @property
     def n_steps(self) -> int:
@@ -126,7 +132,7 @@ class AnnealedLangevin(IterativeSampler):
         if self.likelihood == "fixed":
             return 1.0, {}
         if self.gain is not None:
-            gamma = problem.noise.component_std
+            gamma = problem.gaussian(*_ANNEALED).component_std
             return gamma**2 / (gamma**2 + (self.gain * sigma) ** 2), {}
         if not self._follows(problem):
             stiffness, followed = data_stiffness(problem, state["x"]), {}

@@ -62,6 +62,9 @@ class DAPS(RenoisingSampler):
         None, gt=0, description="v: variance of a coordinate of x; null for the paper's r = s/a"
     )
 
+    def check(self, problem: InverseProblem) -> None:
+        problem.gaussian("daps")
+
     def nfe(self, prior: FittedPrior) -> int:
         return self.steps * self.ode_steps + self.start.calls(prior)
 
@@ -71,7 +74,7 @@ class DAPS(RenoisingSampler):
         centre = self._flow(problem, z, step)
         a, s = step.level.columns(z)
         precision = (a / s) ** 2 + (0 if self.prior_variance is None else 1 / self.prior_variance)
-        gamma = problem.noise.component_std
+        gamma = problem.gaussian("daps").component_std
         if self.gain is None:
             stiffness = data_stiffness(problem, centre)[:, None]
         else:

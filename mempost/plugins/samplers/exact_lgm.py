@@ -64,6 +64,7 @@ class ExactLGM(ExactSampler):
 
     def check(self, problem: InverseProblem) -> None:
         mixture_of(problem)
+        problem.gaussian("exact_lgm")
 
     @property
     def preparations(self) -> int:

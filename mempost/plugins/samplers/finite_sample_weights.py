@@ -38,10 +38,8 @@ class FiniteSampleWeights(ExactSampler):
 
     def posterior(self, problem: InverseProblem) -> DiscretePosterior:
         x, weights = self._examples(problem)
-        residuals = problem.y.flatten() - problem.forward_at(x)
-        double = torch.complex128 if residuals.is_complex() else torch.float64
-        log_likelihood = problem.noise.log_likelihood(residuals.to(double))  # differences of sums
-        log_terms = weights.log() + require_finite(log_likelihood, "log p(y | x_n)")
+        log_likelihood = require_finite(problem.log_likelihood_at(x), "log p(y | x_n)")
+        log_terms = weights.log() + log_likelihood
         return DiscretePosterior(
             atoms=x,
             log_weights=torch.log_softmax(log_terms, 0).to(x.dtype),

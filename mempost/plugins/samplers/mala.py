@@ -54,6 +54,7 @@ class MALA(Langevin):
         return super()._tags() - ({"exact"} if self.smoothing > 0 else set())
 
     def check(self, problem: InverseProblem) -> None:
+        self.preconditioner.check(problem)
         if not offers_density(problem, self.smoothing):
             raise PluginError(
                 f"mala: {type(problem.prior).__name__} has no log density at smoothing = "

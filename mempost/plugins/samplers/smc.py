@@ -162,7 +162,7 @@ class SMC(TiledSampler):
         prior = problem.prior.state()
         parts = [x for name in sorted(prior.tensors) for x in (name, prior.tensors[name])]
         words = (type(problem.prior).__name__, repr(sorted(prior.values.items())))
-        where = (str(problem.noise), problem.y, str(streams), tile)
+        where = (problem.noise, problem.y, str(streams), tile)
         return f"smc_{keeping.content_hash(self, problem.operator, *where, *words, *parts)}"
 
 

@@ -49,6 +49,7 @@ class ULA(Langevin):
     remedy = "take a smaller step_size, or mala, which rejects steps that are too long"
 
     def check(self, problem: InverseProblem) -> None:
+        self.preconditioner.check(problem)
         if self.smoothing == 0 and not offers_density(problem, 0.0):
             raise PluginError(
                 f"ula: {type(problem.prior).__name__} has no log density here; smoothing > 0 "

@@ -19,7 +19,7 @@ from mempost.core.counters import counting
 from mempost.core.denoised import Denoised
 from mempost.core.errors import MempostError
 from mempost.core.guidance import Correction, Guidance
-from mempost.core.noise import GaussianNoise, NoiseLevel
+from mempost.core.noise import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import REGISTRIES
 from mempost.core.solver import Step, reverse_steps
@@ -27,7 +27,12 @@ from mempost.core.streams import Streams
 from mempost.testing.check import Catalogue, NotApplicable
 from mempost.testing.checks.probes import Opaque
 from mempost.testing.checks.recipes import add_recipe_checks
-from mempost.testing.checks.sampler_case import accepted, converted, require_nonlinear_refused
+from mempost.testing.checks.sampler_case import (
+    accepted,
+    converted,
+    require_nonlinear_refused,
+    with_noise_scaled,
+)
 from mempost.testing.comparison import require, require_close, require_equal
 from mempost.testing.randomness import twice_under_global_seeds
 from mempost.testing.reference import DenseMixture, is_solvable, solve
@@ -161,16 +166,18 @@ def towards_the_data(case: GuidanceCase) -> None:
 @CHECKS.add()
 def data_matter(case: GuidanceCase) -> None:
     """Other data give the same answers."""
-    y = case.problem.y + case.problem.noise.std
-    other = case.answers(case.problem.with_data(y))
-    require(not torch.equal(other, case.answers()), "Data moved by one standard deviation do not.")
+    problem = case.problem
+    x = problem.prior.draw_tile(Streams(1, "sampling").at())[:1]
+    f = problem.forward(x).reshape(problem.y.shape)
+    other = case.answers(problem.with_data(problem.observe(f, Streams(1, "noise").at())))
+    require(not torch.equal(other, case.answers()), "Data of another x do not.")
 
 
 @CHECKS.add(tag="uses_noise_level")
 def noise_level_matters(case: GuidanceCase) -> None:
     """The tag `uses_noise_level` is false: another noise level gives the same answers."""
     require(
-        not torch.equal(case.answers(_with_noise(case.problem, 1.7)), case.answers()),
+        not torch.equal(case.answers(with_noise_scaled(case.problem, 1.7)), case.answers()),
         "Noise of 1.7 times the standard deviation leaves every answer as it is.",
     )
 
@@ -178,7 +185,7 @@ def noise_level_matters(case: GuidanceCase) -> None:
 @CHECKS.add(without="uses_noise_level")
 def noise_level_ignored(case: GuidanceCase) -> None:
     """The answer depends on the noise level, without the tag `uses_noise_level`."""
-    other = case.answers(_with_noise(case.problem, 1.7))
+    other = case.answers(with_noise_scaled(case.problem, 1.7))
     require_equal(other, case.answers(), "Answers for two noise levels")
 
 
@@ -188,19 +195,13 @@ def uninformative_data(case: GuidanceCase) -> None:
     for name, problem in case.problems.items():
         if name == "memorized":  # its examples are no atoms, which a guidance may take them for
             continue
-        vague = _with_noise(problem, 1e6)
+        vague = with_noise_scaled(problem, 1e6)
         for step in case.steps:
             z = case.states(problem, step)
             plain = case.plain(problem, z, step)
             scale = max(float(plain.abs().max()), 1.0)
             found = case.guided(vague, z, step)
             require_close(found, plain, f"Problem {name!r}, with data and without", 1e-3, scale)
-
-
-def _with_noise(problem: InverseProblem, factor: float) -> InverseProblem:
-    operator, noise, y = problem.asked
-    more = GaussianNoise(factor * noise.std, noise.complex)
-    return InverseProblem(problem.prior, operator, more, y)
 
 
 @CHECKS.add(tag="exact")

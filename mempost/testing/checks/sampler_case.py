@@ -12,12 +12,13 @@ from torch import Tensor
 
 from mempost.core.counters import counting
 from mempost.core.errors import PluginError
+from mempost.core.noise import GaussianNoise
 from mempost.core.posterior import Posterior
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler
 from mempost.core.streams import TILE, Streams
-from mempost.testing.check import Catalogue, CheckFailedError
+from mempost.testing.check import Catalogue, CheckFailedError, NotApplicable
 from mempost.testing.comparison import require
 from mempost.testing.examples import FALLBACKS, PROBLEMS, nonlinear_problem
 
@@ -110,6 +111,14 @@ def converted(
         y = y.to(dtype.to_complex() if y.is_complex() else dtype)
     prior = problem.prior.to(device, dtype)
     return InverseProblem(prior, problem.operator, problem.noise, y.to(device))
+
+
+def with_noise_scaled(problem: InverseProblem, factor: float) -> InverseProblem:
+    """The same problem under so many times the noise."""
+    operator, noise, y = problem.asked
+    if not isinstance(noise, GaussianNoise):
+        raise NotApplicable("the noise of the problem is not Gaussian")
+    return InverseProblem(problem.prior, operator, noise.scaled(factor), y)
 
 
 def accepted(check: Callable[[InverseProblem], None]) -> dict[str, InverseProblem]:

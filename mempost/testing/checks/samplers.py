@@ -7,7 +7,6 @@ import copy
 import torch
 
 from mempost.core.errors import MempostError, PluginError
-from mempost.core.noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import Samples, TiledSampler, join_tiles
 from mempost.core.streams import TILE, Streams
@@ -20,6 +19,7 @@ from mempost.testing.checks.sampler_case import (
     SamplerCase,
     converted,
     require_nonlinear_refused,
+    with_noise_scaled,
 )
 from mempost.testing.comparison import require, require_close, require_equal
 from mempost.testing.randomness import (
@@ -136,9 +136,7 @@ def noise_level_ignored(case: SamplerCase) -> None:
 
 
 def _with_more_noise(case: SamplerCase) -> Samples:
-    prior, (operator, noise, y) = case.problem.prior, case.problem.asked
-    more = GaussianNoise(1.7 * noise.std, noise.complex)
-    return case.run(problem=InverseProblem(prior, operator, more, y))
+    return case.run(problem=with_noise_scaled(case.problem, 1.7))
 
 
 @CHECKS.add()
