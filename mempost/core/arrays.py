@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError, core_schema
 
 from mempost.core.array_file import ArrayInFile
 from mempost.core.errors import MempostError, shown
-from mempost.core.numbers import is_number
+from mempost.core.numbers import LARGEST, is_number
 
 if TYPE_CHECKING:
     import torch
@@ -239,6 +239,8 @@ class NumberField:
         return {"anyOf": [number, {"type": "array"}, ArrayInFile.model_json_schema()]}
 
     def _validate(self, value: Any, info: ValidationInfo) -> float | FrozenArray:
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise PydanticKnownError("finite_number")
         alone = is_number(value) and np.ndim(value) == 0
         found = float(value) if alone else self.array._validate(value, info)
         numbers = np.asarray(found) if isinstance(found, float) else found.numpy()

@@ -92,6 +92,14 @@ def require_finite(
     return x
 
 
+def require_possible(log_likelihood: Float[Tensor, " n"], quantity: str) -> Tensor:
+    """Return log p(y | x) or raise `NonFiniteError`; it may be -inf at some x, but not at all."""
+    if log_likelihood.isneginf().all():
+        raise NonFiniteError(f"every {quantity}")
+    require_finite(torch.where(log_likelihood.isneginf(), 0.0, log_likelihood), quantity)
+    return log_likelihood
+
+
 class PosteriorSampler(Plugin, ABC):
     """A method that draws from p(x | y), exactly or approximately.
 
@@ -218,4 +226,5 @@ __all__ = [
     "TiledSampler",
     "join_tiles",
     "require_finite",
+    "require_possible",
 ]

@@ -21,11 +21,14 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.autodiff import value_and_pullback
-from mempost.core.capabilities import HasDensity, HasNoisedDensity, ask
-from mempost.core.errors import PluginError
+from mempost.core.capabilities import HasDensity, HasNoisedDensity, IsGaussian, ask
+from mempost.core.errors import NonFiniteError, PluginError
 from mempost.core.iterative import IterativeSampler
 from mempost.core.noise import NoiseLevel
 from mempost.core.problem import InverseProblem
+from mempost.core.streams import Stream
+
+_TRIES = 100
 
 
 class MarkovChain(IterativeSampler):
@@ -59,6 +62,25 @@ def acceptance_probability(
     for value in proposed:
         finite = finite & torch.isfinite(value).all(1)
     return torch.where(finite, log_ratio.clamp(max=0).exp(), 0.0)
+
+
+def possible_start(problem: InverseProblem, stream: Stream) -> Float[Tensor, "tile d"]:
+    """A tile of draws of the prior, those at which the data are impossible drawn again.
+
+    Only noise that is not Gaussian makes data impossible.
+
+    Raises:
+        NonFiniteError: a hundred draws do not make the data possible.
+    """
+    x = problem.prior.draw_tile(stream)
+    if ask(problem.noise, IsGaussian) is not None:
+        return x
+    for _ in range(_TRIES):
+        impossible = problem.log_likelihood(x).isneginf()
+        if not impossible.any():
+            return x
+        x = torch.where(impossible[:, None], problem.prior.draw_tile(stream), x)
+    raise NonFiniteError("log p(y | x) at every draw of the prior")
 
 
 def offers_density(problem: InverseProblem, smoothing: float) -> bool:

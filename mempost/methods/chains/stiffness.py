@@ -1,10 +1,11 @@
 """Stiffness: the largest curvature of a negative log density, which limits an explicit step.
 
 With the whitened Jacobian A of F at x, the data curve -log p(y | x) by A^T A (Gauss-Newton), at
-most by |A|^2. A mixture prior with noise of standard deviation s curves by at most 1/v, where v is
-s^2 plus the smallest variance of a component; any prior with s > 0 by at most 1/s^2; of others the
-Hessian of the log density is asked. An Euler step of length h is stable while h times the curvature
-is below 2.
+most by |A|^2. Noise that is not Gaussian curves it by J^T H J, with the Jacobian J of F and the
+Hessian H of -log p(y | f) at f = y, where that of heavy tails is largest. A mixture prior with
+noise of standard deviation s curves by at most 1/v, where v is s^2 plus the smallest variance of a
+component; any prior with s > 0 by at most 1/s^2; of others the Hessian of the log density is asked.
+An Euler step of length h is stable while h times the curvature is below 2.
 
 The largest eigenvalue is found by iterating H on a vector, row by row: |H v|/|v| rises to it and
 stays below. A few iterations find it to a factor of two, and steps leave a wider margin than that.
@@ -19,9 +20,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.autodiff import Product, value_and_products, value_and_pullback
-from mempost.core.capabilities import HasBandwidth, HasComponents, ask
+from mempost.core.capabilities import HasBandwidth, HasComponents, IsGaussian, ask
 from mempost.core.memory import remember
-from mempost.core.noise import NoiseLevel
+from mempost.core.noise import NoiseLevel, stack, unstack
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 
@@ -29,9 +30,21 @@ ITERATIONS = 6
 
 
 def data_curvature(problem: InverseProblem, x: Float[Tensor, "batch d"]) -> Product:
-    """v -> A^T A v at x."""
-    _, jvp, vjp = value_and_products(problem.whitened_residual, x)
-    return lambda v: vjp(jvp(v))
+    """v -> A^T A v at x; of noise that is not Gaussian, v -> J^T H J v."""
+    if ask(problem.noise, IsGaussian) is not None:
+        _, jvp, vjp = value_and_products(problem.whitened_residual, x)
+        return lambda v: vjp(jvp(v))
+    y = problem.y.flatten()
+    _, jvp, vjp = value_and_products(lambda u: stack(problem.forward(u)), x)
+    _, hessian = value_and_pullback(lambda f: _slope(problem, f), stack(y).expand(len(x), -1))
+    return lambda v: -vjp(hessian(jvp(v)))
+
+
+def _slope(problem: InverseProblem, f: Float[Tensor, "batch m"]) -> Tensor:
+    """The gradient of log p(y | f) in f, stacked, which can be differentiated again."""
+    values = unstack(f) if problem.y.is_complex() else f
+    log_p = problem.noise.log_density(problem.y.flatten(), values)
+    return torch.autograd.grad(log_p.sum(), f, create_graph=True)[0]
 
 
 def prior_curvature(prior: FittedPrior, x: Float[Tensor, "batch d"], smoothing: float) -> Product:

@@ -26,7 +26,7 @@ from mempost.core.flow import Denoise
 from mempost.core.guidance import Guidance
 from mempost.core.memory import remember
 from mempost.core.problem import InverseProblem
-from mempost.core.sampler import require_finite
+from mempost.core.sampler import require_possible
 from mempost.core.streams import Streams
 from mempost.methods.bibliography import BURNS_2026_LENS
 from mempost.methods.mixtures.kernel_mixture import KernelMixture
@@ -78,7 +78,7 @@ def _conditioned(problem: InverseProblem, atoms: int | None, seed: int) -> Kerne
         else:
             x = remember(lambda: prior.sample(atoms, drawn), "atoms", prior, atoms, seed)
             log_pi = x.new_zeros(atoms)
-        log_likelihood = require_finite(problem.log_likelihood_at(x), "log p(y | x_i)")
+        log_likelihood = require_possible(problem.log_likelihood_at(x), "log p(y | x_i)")
         weights = torch.softmax(log_pi + log_likelihood, 0).to(x.dtype)
         return KernelMixture(x, 0.0, weights, prior.shape)
 

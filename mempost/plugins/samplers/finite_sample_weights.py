@@ -18,7 +18,7 @@ import torch
 from mempost.core.capabilities import Examples, HasComponents, HasExamples, ask, require
 from mempost.core.problem import InverseProblem
 from mempost.core.publication import Publication
-from mempost.core.sampler import ExactSampler, require_finite
+from mempost.core.sampler import ExactSampler, require_possible
 from mempost.methods.bibliography import BURNS_2026_LENS
 from mempost.methods.posteriors.discrete_posterior import DiscretePosterior
 
@@ -38,7 +38,7 @@ class FiniteSampleWeights(ExactSampler):
 
     def posterior(self, problem: InverseProblem) -> DiscretePosterior:
         x, weights = self._examples(problem)
-        log_likelihood = require_finite(problem.log_likelihood_at(x), "log p(y | x_n)")
+        log_likelihood = require_possible(problem.log_likelihood_at(x), "log p(y | x_n)")
         log_terms = weights.log() + log_likelihood
         return DiscretePosterior(
             atoms=x,

@@ -27,6 +27,7 @@ from mempost.methods.chains.markov_chain import (
     acceptance_probability,
     log_density_gradient,
     offers_density,
+    possible_start,
 )
 
 
@@ -62,7 +63,7 @@ class MALA(Langevin):
             )
 
     def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
-        x = problem.prior.draw_tile(stream)
+        x = possible_start(problem, stream)
         value, gradient = log_density_gradient(problem, x, self.smoothing)
         factor = self.factor(problem, x)
         return {

@@ -23,7 +23,11 @@ from mempost.core.iterative import SamplerState
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Stream
 from mempost.methods.bibliography import COTTER_2013_MCMC
-from mempost.methods.chains.markov_chain import MarkovChain, acceptance_probability
+from mempost.methods.chains.markov_chain import (
+    MarkovChain,
+    acceptance_probability,
+    possible_start,
+)
 
 
 class PCN(MarkovChain):
@@ -51,7 +55,7 @@ class PCN(MarkovChain):
 
     def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
         self.check(problem)
-        x = problem.prior.draw_tile(stream)
+        x = possible_start(problem, stream)
         value = problem.log_likelihood(x)
         return {
             "x": x,

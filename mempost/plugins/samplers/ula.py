@@ -31,6 +31,7 @@ from mempost.methods.chains.langevin import Langevin, langevin_proposal
 from mempost.methods.chains.markov_chain import (
     log_density_gradient,
     offers_density,
+    possible_start,
     score_gradient,
 )
 
@@ -58,7 +59,7 @@ class ULA(Langevin):
 
     def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
         self.check(problem)
-        x = problem.prior.draw_tile(stream)
+        x = possible_start(problem, stream)
         with_density = offers_density(problem, self.smoothing)
         factor = self.factor(problem, x)
         step_size = self.step_sizes(problem, x, factor)
