@@ -227,5 +227,5 @@ def _require_finite(y: Tensor, law: NoiseLaw) -> None:
         wrong = wrong & there.reshape(wrong.shape)
     if wrong.any():
         where = ", ".join(map(str, wrong.nonzero()[0].tolist()))
-        remedy = "a datum that was not measured is a missing one: null in a spec, noise.without(...)"
+        remedy = "leave out what was not measured: null in a spec, noise.without(...) in Python"
         raise NonFiniteError(f"datum [{where}] of y", remedy=remedy)
