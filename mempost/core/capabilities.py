@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,6 +26,10 @@ from mempost.core.errors import PluginError
 from mempost.core.noise import CLEAN, NoiseLevel
 from mempost.core.streams import Stream
 from mempost.core.whitening import Whitening
+
+if TYPE_CHECKING:
+    from mempost.core.flow import Denoise
+    from mempost.core.prior import FittedPrior
 
 C = TypeVar("C")
 Withheld = Mapping[type, str]
@@ -177,6 +181,19 @@ class HasLimitLaw(Protocol):
     """
 
     def limit_law(self, tolerance: float, /) -> float: ...
+
+
+@runtime_checkable
+class HasBase(Protocol):
+    """A prior that it stands on, whose denoiser it changes.
+
+    ``over`` makes the same change to another denoiser of the base, such as one given data.
+    """
+
+    @property
+    def base(self) -> FittedPrior: ...
+
+    def over(self, denoise: Denoise, /) -> Denoise: ...
 
 
 class TrainingHistory(Protocol):

@@ -121,13 +121,23 @@ def nonlinear_problem() -> InverseProblem:
     return InverseProblem(_mixture(), CubicOperator(), GaussianNoise(0.5), y)
 
 
-def memorized_problem(bandwidth: float = 0.4) -> InverseProblem:
-    """Training examples in the plane as kernel centres, or as atoms, and one datum."""
+def _trained(name: str, hyper: Mapping[str, Any]) -> InverseProblem:
+    """A prior of five training examples in the plane, and one datum."""
     points = [[-1.2, 0.3], [-0.4, -0.9], [0.5, 0.8], [1.1, -0.2], [0.1, 0.1]]
-    prior = example_plugin(REGISTRIES["prior"].get("empirical_gmm"), {"bandwidth": bandwidth})
+    prior = example_plugin(REGISTRIES["prior"].get(name), hyper)
     assert isinstance(prior, Prior)
     fitted = prior.fit(torch.tensor(points, dtype=_DOUBLE))
     return _problem(fitted, _matrix([[1.0, 0.5]]), [0.3], 0.6)
+
+
+def memorized_problem(bandwidth: float = 0.4) -> InverseProblem:
+    """Training examples in the plane as kernel centres, or as atoms, and one datum."""
+    return _trained("empirical_gmm", {"bandwidth": bandwidth})
+
+
+def regularised_problem() -> InverseProblem:
+    """Atoms in the plane, their score regularised by Tikhonov, and one datum."""
+    return _trained("tikhonov", {"c": 0.05})
 
 
 PROBLEMS: dict[str, Callable[[], InverseProblem]] = {
@@ -144,3 +154,6 @@ FALLBACKS: dict[str, Callable[[], InverseProblem]] = {
     "memorized atoms": lambda: memorized_problem(0.0),
 }
 """Problems for samplers that ask for the prior of a training set, and refuse the others."""
+
+REGULARISED: dict[str, Callable[[], InverseProblem]] = {"regularised": regularised_problem}
+"""Problems for methods that ask for a prior over another one, and refuse all others."""

@@ -61,6 +61,7 @@ _LINE: dict[str, Any] = {
         {"type": "nearest_neighbour", "k": 3, "resamples": 50},
         {"type": "sliced_wasserstein", "resamples": 20},
         {"type": "mcmc"},
+        {"type": "between_references", "first": "exact", "second": "dps", "resamples": 20},
     ],
 }
 _IMAGES: dict[str, Any] = {

@@ -65,3 +65,17 @@ def test_empirical_bayes(tmp_path):
         tau = float(r["prior.tau"])
         if tau < 1:
             assert within_law(float(r["on_point"]), 4000, 1 - tau), r
+
+
+@pytest.mark.slow
+def test_posterior_in_both_orders(tmp_path):
+    """The flow of the regularised conditional score has the misfit of its law, and its shape."""
+    rows, study = run("dynamics_posterior", tmp_path)
+    found = {(float(r["prior.c"]), r["sampler"]): r for r in rows}
+    for c in (2e-3, 0.02):
+        law, flow, exact = (found[c, k] for k in ("score_first", "regularised", "prior_first"))
+        error = (float(flow["misfit_high"]) - float(flow["misfit_low"])) / 3.92
+        assert abs(float(flow["misfit"]) - float(law["misfit"])) < 3 * 2**0.5 * error
+        assert float(exact["misfit"]) < float(law["misfit"]) - 2 * error
+        assert float(flow["position_within_low"]) > 0.5 > float(exact["position_within_high"])
+    assert list(study.figures) == ["between_references"]

@@ -40,6 +40,7 @@ VARIANTS = {
         {"rule": {"type": "unit_gradient", "second_call": "new_level"}, "solver": "heun"},
     ],
     "sampler:gauss_newton_dps": [{"linearisation": "jacobian", "solver": "euler_maruyama"}],
+    "sampler:finite_sample_weights": [{"bandwidth": 0.3}],
     "sampler:reverse_diffusion": [
         {"solver": "heun"},
         {"solver": {"type": "ddim", "eta": 1.0}, "start": "noise"},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
+from abc import abstractmethod
+
 from torch import Tensor
 
 from mempost.core.capabilities import Examples, HasBandwidth, HasExamples, Withheld, ask, require
 from mempost.core.composite import FittedComposite
+from mempost.core.flow import Denoise
 from mempost.core.noise import NoiseLevel
 from mempost.core.prior import FittedPrior
 from mempost.core.streams import Stream
@@ -16,8 +18,8 @@ from mempost.methods.regularisation.flow_draws import FlowDraws
 class OverBase(FittedComposite):
     """A prior over ``base``, whose training examples it has, and whose draws follow its flow.
 
-    Authors override ``_denoise``, ``_state`` and ``_from_state``, and ``at`` where derivatives of
-    the base serve.
+    Authors override ``over``, ``_state`` and ``_from_state``, and ``at`` where derivatives of the
+    base serve.
 
     Attributes:
         base: the prior that is asked.
@@ -49,8 +51,12 @@ class OverBase(FittedComposite):
     def _draw(self, stream: Stream) -> Tensor:
         return self.draws.draw(self, self.base, stream)
 
-    def _mean_of_base(self, z: Tensor, a: Tensor, s: Tensor) -> Float[Tensor, "batch d"]:
-        return self.base.denoise(z, NoiseLevel(a[:, 0], s[:, 0]))
+    @abstractmethod
+    def over(self, denoise: Denoise) -> Denoise:
+        """The regularised denoiser, from one of the base or of the base given data."""
+
+    def _denoise(self, z: Tensor, a: Tensor, s: Tensor) -> Tensor:
+        return self.over(self.base.denoise)(z, NoiseLevel(a[:, 0], s[:, 0]))
 
 
 def is_atoms(prior: FittedPrior) -> bool:

@@ -20,7 +20,7 @@ from mempost.core.result import Result
 from mempost.methods.bibliography import BAPTISTA_2025_MEMORIZATION
 from mempost.methods.geometry.entry_time import entry_time, pairs
 from mempost.methods.geometry.paths import Paths
-from mempost.methods.statistics.proportions import share
+from mempost.methods.statistics.intervals import rate_of
 
 QUANTILES = (0.5, 0.95, 1.0)
 
@@ -49,7 +49,7 @@ class CellCrossings(Metric):
         count = paths.crossed.sum(1)
         n, some = len(count), count > 0
         found: dict[str, Variable] = {
-            "crossed": share(int(some.sum()), n, self.confidence),
+            "crossed": rate_of(float(some.double().mean()), n, self.confidence).variable,
             "crossings_mean": count.double().mean(),
             "crossings_max": int(count.max()),
         }

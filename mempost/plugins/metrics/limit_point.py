@@ -24,7 +24,7 @@ from mempost.methods.drawing import style
 from mempost.methods.geometry.distinct import Distinct
 from mempost.methods.geometry.limit_points import LimitPoints
 from mempost.methods.geometry.pairwise import nearest_distances
-from mempost.methods.statistics.proportions import share
+from mempost.methods.statistics.intervals import rate_of
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -58,9 +58,9 @@ class LimitPoint(Metric):
         limits = LimitPoints.of(ends, points, self.tolerance, self.face_tolerance)
         n, on_point, on_face = len(ends), int(limits.on_point.sum()), int(limits.on_face.sum())
         found: dict[str, Variable] = {
-            "on_point": share(on_point, n, self.confidence),
-            "on_face": share(on_face, n, self.confidence),
-            "elsewhere": share(n - on_point - on_face, n, self.confidence),
+            "on_point": rate_of(on_point / n, n, self.confidence).variable,
+            "on_face": rate_of(on_face / n, n, self.confidence).variable,
+            "elsewhere": rate_of((n - on_point - on_face) / n, n, self.confidence).variable,
             "limit_distance": ("quantile", torch.quantile(limits.distance, _double(QUANTILES))),
         }
         law = ask(result.problem.prior, HasLimitLaw)
@@ -69,7 +69,9 @@ class LimitPoint(Metric):
         if result.data is not None and len(result.data.held_out) > 0:
             held_out = nearest_distances(result.data.held_out.flatten(1), points, 1)[0]
             close = int((held_out < self.tolerance).sum())
-            found["on_point_held_out"] = share(close, len(held_out), self.confidence)
+            found["on_point_held_out"] = rate_of(
+                close / len(held_out), len(held_out), self.confidence
+            ).variable
         numbers = distinct.first.tolist()
         faces = {"+".join(str(numbers[i]) for i in f): k for f, k in limits.faces().items()}
         if faces:

@@ -45,6 +45,7 @@ from mempost.core.capabilities import (
 from mempost.core.composite import CompositePrior, Parts
 from mempost.core.denoised import Denoised
 from mempost.core.fields import PluginField
+from mempost.core.flow import Denoise
 from mempost.core.noise import NoiseLevel
 from mempost.core.prior import FittedPrior, Prior, State
 from mempost.core.streams import Streams
@@ -91,9 +92,13 @@ class FittedEmpiricalBayes(OverBase):
         kernel = self.dimension * (s.log() + 0.5 * math.log(2 * math.pi))
         return (log_p + kernel + math.log(self._count / self.tau)).clamp(max=0).exp()
 
-    def _denoise(self, z: Tensor, a: Tensor, s: Tensor) -> Tensor:
-        u = z / a
-        return u + self.fraction(z, a, s) * (self._mean_of_base(z, a, s) - u)
+    def over(self, denoise: Denoise) -> Denoise:
+        def faded(z: Tensor, level: NoiseLevel) -> Tensor:
+            a, s = level.columns(z)
+            u = z / a
+            return u + self.fraction(z, a, s) * (denoise(z, level) - u)
+
+        return faded
 
     def _state(self) -> State:
         return State({}, {"tau": self.tau, "draws": self.draws.model_dump(mode="json")})

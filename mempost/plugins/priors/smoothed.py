@@ -27,6 +27,7 @@ from torch import Tensor
 from mempost.core.composite import CompositePrior, Parts
 from mempost.core.denoised import Denoised
 from mempost.core.fields import PluginField
+from mempost.core.flow import Denoise
 from mempost.core.noise import NoiseLevel
 from mempost.core.prior import FittedPrior, Prior, State
 from mempost.core.streams import Streams
@@ -60,8 +61,11 @@ class FittedSmoothed(OverBase):
         """The mean over perturbations."""
         return x.unflatten(0, (self.calls, -1)).mean(0)
 
-    def _denoise(self, z: Tensor, a: Tensor, s: Tensor) -> Tensor:
-        return self.average(self.base.denoise(*self.around(z, a, s)))
+    def over(self, denoise: Denoise) -> Denoise:
+        def averaged(z: Tensor, level: NoiseLevel) -> Tensor:
+            return self.average(denoise(*self.around(z, *level.columns(z))))
+
+        return averaged
 
     def _state(self) -> State:
         return State({"shifts": self.shifts}, {"draws": self.draws.model_dump(mode="json")})

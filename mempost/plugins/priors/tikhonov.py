@@ -37,6 +37,7 @@ from mempost.core.composite import CompositePrior, Parts
 from mempost.core.denoised import Denoised
 from mempost.core.errors import PluginError
 from mempost.core.fields import PluginField
+from mempost.core.flow import Denoise
 from mempost.core.noise import NoiseLevel
 from mempost.core.prior import FittedPrior, Prior, State
 from mempost.core.streams import Stream, Streams
@@ -101,9 +102,13 @@ class FittedTikhonov(OverBase):
         share = sigma**2 / (sigma**2 + self.strength.at(sigma) * self.factors)
         return share * v if self.basis is None else (share * (v @ self.basis)) @ self.basis.T
 
-    def _denoise(self, z: Tensor, a: Tensor, s: Tensor) -> Tensor:
-        u = z / a
-        return u + self.pull(self._mean_of_base(z, a, s) - u, a, s)
+    def over(self, denoise: Denoise) -> Denoise:
+        def regularised(z: Tensor, level: NoiseLevel) -> Tensor:
+            a, s = level.columns(z)
+            u = z / a
+            return u + self.pull(denoise(z, level) - u, a, s)
+
+        return regularised
 
     @property
     def draw_calls(self) -> int:

@@ -20,7 +20,7 @@ from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler
 from mempost.core.streams import TILE, Streams
 from mempost.testing.check import Catalogue, CheckFailedError, NotApplicable
 from mempost.testing.comparison import require
-from mempost.testing.examples import FALLBACKS, PROBLEMS, nonlinear_problem
+from mempost.testing.examples import FALLBACKS, PROBLEMS, REGULARISED, nonlinear_problem
 
 STREAMS = Streams(0, "sampling")
 """The streams of all runs that are compared."""
@@ -128,7 +128,7 @@ def accepted(check: Callable[[InverseProblem], None]) -> dict[str, InverseProble
         CheckFailedError: it refuses all of them.
     """
     reasons: list[str] = []
-    for problems in (PROBLEMS, FALLBACKS):
+    for problems in (PROBLEMS, FALLBACKS, REGULARISED):
         found = {}
         for name, make in problems.items():
             problem = make()
