@@ -12,7 +12,7 @@ import hashlib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import ValidationInfo
+from pydantic import ValidationError, ValidationInfo
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError, core_schema
 
@@ -135,6 +135,8 @@ class ArrayField:
         axes = "numbers" if self.ndim is None else f"numbers with {self.ndim} axes"
         try:
             array = self._array(value, info)
+        except ValidationError:  # of what says which file
+            raise
         except (ValueError, TypeError, OverflowError) as error:
             raise PydanticCustomError(
                 "array",

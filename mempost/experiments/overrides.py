@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mempost.core.errors import SpecError, nearest, shown
+from mempost.core.registry import KINDS
 from mempost.experiments.yamlio import parse_yaml, read_mapping
 
 MAX_POINTS = 100_000
@@ -24,24 +25,28 @@ SHARED = ("title", "description", "figures", "table")
 _RANGE = ("from", "to", "n", "spacing")
 
 
-def deep_merge(base: Any, over: Any) -> Any:
+def deep_merge(base: Any, over: Any, key: str = "") -> Any:
     """``over`` on top of ``base``: mappings merge key by key, anything else replaces.
 
     A null removes the key of the base; a plugin of another ``type`` replaces the base's plugin. One
-    that is named alone in the base has the mapping's hyper-parameters added.
+    that is named alone in the base has the mapping's hyper-parameters added. ``key`` is where both
+    stand: a kind may have a default, the type of a mapping without one.
     """
     if isinstance(over, dict):
         base = _in_full(base)
     if not (isinstance(base, dict) and isinstance(over, dict)):
         return copy.deepcopy(over)
-    if "type" in over and over["type"] != base.get("type", over["type"]):
+    default = KINDS[key].default if key in KINDS else None
+    if "type" in over and over["type"] != base.get("type", default or over["type"]):
         return copy.deepcopy(over)
     merged = dict(base)
     for key, value in over.items():
         if value is None and key in merged:
             del merged[key]
         else:
-            merged[key] = deep_merge(merged[key], value) if key in merged else copy.deepcopy(value)
+            merged[key] = (
+                deep_merge(merged[key], value, key) if key in merged else copy.deepcopy(value)
+            )
     return merged
 
 

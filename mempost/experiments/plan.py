@@ -142,7 +142,8 @@ def _run(point: Point, key: str) -> Run:
 def parts_of(spec: Spec, key: str) -> list[Any]:
     """Everything that determines the run of a sampler and may read files or use plugins."""
     prior = [spec.priors[key]] if key in spec.priors else []
-    return [spec.data, spec.prior, *prior, spec.operator, spec.observation, spec.samplers[key]]
+    question = [spec.operator, spec.noise, spec.observation]
+    return [spec.data, spec.prior, *prior, *question, spec.samplers[key]]
 
 
 def id_of(spec: Spec, fields: set[str], roots: Iterable[str]) -> str:
