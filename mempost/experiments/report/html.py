@@ -55,7 +55,9 @@ def contents(study: Study) -> dict[str, Any]:
         "columns": [c for c in study.columns if c not in ("status", "reason", "run")],
         "rows": [{k: _format(v) for k, v in row.items()} for row in study.rows],
         "spec": dump_yaml(dict(study.plan.raw)),
-        "versions": versions([spec.data, spec.prior, spec.operator, list(spec.samplers.values())]),
+        "versions": versions(
+            [spec.data, spec.prior, spec.operator, spec.noise, list(spec.samplers.values())]
+        ),
         "hardware": next((p["hardware"] for p in provenances if p), {}),
         "costs": _costs(study, provenances),
         "publications": publications_of(study.plan),
