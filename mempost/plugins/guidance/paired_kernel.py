@@ -40,7 +40,8 @@ class PairedKernel(Guidance):
 
     Pairs are the prior's training examples with data of their own, ``copies`` of each. Noise level:
     used, in the noise of the pairs and as the unit of the kernel's width. Assumes: that the atoms
-    are the prior. Any operator, no derivatives. Cost: one forward map an example in all.
+    are the prior, and Gaussian noise. Any operator, no derivatives. Cost: one forward map an
+    example in all.
     """
 
     tags = frozenset({"uses_noise_level"})
@@ -57,6 +58,7 @@ class PairedKernel(Guidance):
 
     def check(self, problem: InverseProblem) -> None:
         _examples(problem)
+        problem.gaussian("paired_kernel")
 
     def conditioned(self, problem: InverseProblem) -> KernelMixture:
         """The examples with the weights of their pairs: the law of x given y."""
@@ -75,7 +77,8 @@ class PairedKernel(Guidance):
 
     def _log_kernels(self, problem: InverseProblem, x: Tensor) -> Float[Tensor, " n"]:
         """The log sum over copies of K((y - y_n)/eta), up to a constant; a copy at a time."""
-        residual = problem.noise.whiten(problem.y.flatten() - problem.forward_at(x))
+        gaussian = problem.gaussian("paired_kernel")
+        residual = gaussian.whiten(problem.y.flatten() - problem.forward_at(x))
         streams, total = Streams(self.seed, "noise"), None
         for copy in range(self.copies if self.noise > 0 else 1):
             e = streams.at(copy).normal(tuple(residual.shape), residual.dtype, residual.device)
