@@ -20,6 +20,7 @@ def run(name, out):
         return list(csv.DictReader(file)), study
 
 
+@pytest.mark.slow
 def test_faces(tmp_path):
     rows, study = run("dynamics_faces", tmp_path)
     assert [round(80 * float(r["on_point"])) for r in rows] == [78, 76]

@@ -161,7 +161,7 @@ def test_leaving_is_seen(exploding):
         entry_time(POINTS, 1.0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     n=st.integers(1, 50),
     d=st.integers(1, 5),
@@ -205,6 +205,7 @@ def test_symmetric_starts_end_on_faces(points, on_data, faces):
     assert found.columns["elsewhere"] == 0
 
 
+@pytest.mark.slow
 def test_a_face_is_left_when_the_law_says():
     """eps exp((e^2s - 1)/2 - s) from s = 0, until the weights decide; half-way at s = 2.66."""
     prior = EmpiricalGMM(bandwidth=0.0).fit(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]).double())

@@ -2,7 +2,7 @@
 
 See `mempost.methods.geometry.limit_points`. Where the prior knows the law of its flow's ends
 (`HasLimitLaw`) the share that it gives stands beside the share that was found, and the same share
-of held-out examples beside both.
+of held-out examples beside both. The law is that of a flow which is followed to vanishing noise.
 
 Reference: Baptista, Dasgupta, Kovachki, Oberai & Stuart 2025, "Memorization and regularization in
 generative diffusion models".
