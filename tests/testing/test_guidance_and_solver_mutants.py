@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from mempost.core import flow
+from mempost.core.autodiff import value_and_pullback
 from mempost.core.errors import PluginError
 from mempost.core.guidance import Correction, Guidance
-from mempost.core.noise import NoiseLevel
+from mempost.core.noise import NoiseLevel, stack
 from mempost.core.solver import FixedSolver
 from mempost.plugins.solvers.dormand_prince import DormandPrince
 from mempost.testing import CheckFailedError, checks_for
@@ -65,6 +66,16 @@ class Repelled(AtMean):
 
     def pull(self, problem, at):
         return -super().pull(problem, at)
+
+
+class AlikeData(AtMean):
+    """Residuals as they are, as if all data had the noise of the most accurate one."""
+
+    def pull(self, problem, at):
+        residual, pullback = value_and_pullback(
+            lambda x: stack(problem.residual(x).nan_to_num()), at.mean
+        )
+        return -pullback(residual) / problem.noise.component_std**2
 
 
 class NormOverBatch(AtMean):
@@ -163,6 +174,7 @@ class FailsAtSmallNoise(AtMean):
 
 GUIDANCES = [
     (Repelled(), "towards_the_data"),
+    (AlikeData(), "noise_of_every_datum"),
     (NormOverBatch(), "rows_independent"),
     (LevelOfTheFirst(), "levels_by_row"),
     (FalseNoiseLevel(), "noise_level_matters"),

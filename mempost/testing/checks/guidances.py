@@ -17,7 +17,7 @@ from torch import Tensor
 from mempost.core import flow
 from mempost.core.counters import counting
 from mempost.core.denoised import Denoised
-from mempost.core.errors import MempostError
+from mempost.core.errors import MempostError, PluginError
 from mempost.core.guidance import Correction, Guidance
 from mempost.core.noise import NoiseLevel
 from mempost.core.problem import InverseProblem
@@ -31,6 +31,7 @@ from mempost.testing.checks.sampler_case import (
     accepted,
     converted,
     require_nonlinear_refused,
+    uneven_problems,
     with_noise_scaled,
 )
 from mempost.testing.comparison import require, require_close, require_equal
@@ -187,6 +188,18 @@ def noise_level_ignored(case: GuidanceCase) -> None:
     """The answer depends on the noise level, without the tag `uses_noise_level`."""
     other = case.answers(with_noise_scaled(case.problem, 1.7))
     require_equal(other, case.answers(), "Answers for two noise levels")
+
+
+@CHECKS.add(tag="uses_noise_level")
+def noise_of_every_datum(case: GuidanceCase) -> None:
+    """Data of different accuracy, correlated or missing ones count other than whitened ones."""
+    problem, whitened = uneven_problems(case.problem.prior)
+    try:
+        case.plugin.check(problem)
+    except PluginError as error:
+        raise NotApplicable(str(error)) from None
+    found, expected = case.answers(problem), case.answers(whitened)
+    require_close(found, expected, "Answers to data as they are, and to whitened ones", 1e-8)
 
 
 @CHECKS.add(tag="uses_noise_level")

@@ -10,10 +10,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mempost.core.arrays import FrozenArray
 from mempost.core.counters import counting
 from mempost.core.errors import PluginError
 from mempost.core.noise import GaussianNoise
 from mempost.core.posterior import Posterior
+from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler
@@ -21,6 +23,7 @@ from mempost.core.streams import TILE, Streams
 from mempost.testing.check import Catalogue, CheckFailedError, NotApplicable
 from mempost.testing.comparison import require
 from mempost.testing.examples import FALLBACKS, PROBLEMS, REGULARISED, nonlinear_problem
+from mempost.testing.reference import MatrixOperator
 
 STREAMS = Streams(0, "sampling")
 """The streams of all runs that are compared."""
@@ -119,6 +122,24 @@ def with_noise_scaled(problem: InverseProblem, factor: float) -> InverseProblem:
     if not isinstance(noise, GaussianNoise):
         raise NotApplicable("the noise of the problem is not Gaussian")
     return InverseProblem(problem.prior, operator, noise.scaled(factor), y)
+
+
+def uneven_problems(prior: FittedPrior) -> tuple[InverseProblem, InverseProblem]:
+    """Correlated data with one missing, and the same whitened: both have one posterior."""
+    m, d = 3, prior.dimension
+    matrix = 1.0 + torch.arange(m * d, dtype=torch.float64).reshape(m, d).sin()
+    covariance = [[0.16, 0.1, 0.0], [0.1, 1.0, -0.3], [0.0, -0.3, 2.0]]
+    gone = torch.tensor([False, True, False])
+    law = GaussianNoise.of_covariance(covariance).without(gone)
+    y = torch.tensor([0.4, torch.nan, -0.2], dtype=torch.float64)
+    matrices = matrix, law.components(matrix.mT).mT
+    data = y, law.components(y)
+    noises = law, GaussianNoise(law.std)
+    first, second = (
+        InverseProblem(prior, MatrixOperator(matrix=FrozenArray(A)), noise, values)
+        for A, noise, values in zip(matrices, noises, data, strict=True)
+    )
+    return first, second
 
 
 def accepted(check: Callable[[InverseProblem], None]) -> dict[str, InverseProblem]:

@@ -19,6 +19,7 @@ from mempost.testing.checks.sampler_case import (
     SamplerCase,
     converted,
     require_nonlinear_refused,
+    uneven_problems,
     with_noise_scaled,
 )
 from mempost.testing.comparison import require, require_close, require_equal
@@ -137,6 +138,18 @@ def noise_level_ignored(case: SamplerCase) -> None:
 
 def _with_more_noise(case: SamplerCase) -> Samples:
     return case.run(problem=with_noise_scaled(case.problem, 1.7))
+
+
+@CHECKS.add(tag="uses_noise_level")
+def noise_of_every_datum(case: SamplerCase) -> None:
+    """Data of different accuracy, correlated or missing ones count other than whitened ones."""
+    problem, whitened = uneven_problems(case.problem.prior)
+    try:
+        case.plugin.check(problem)
+    except PluginError as error:
+        raise NotApplicable(str(error)) from None
+    found, expected = (case.run(problem=p).values for p in (problem, whitened))
+    require_close(found, expected, "Samples of data as they are, and of whitened ones", 1e-8)
 
 
 @CHECKS.add()
