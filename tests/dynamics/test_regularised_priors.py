@@ -144,7 +144,7 @@ def test_spread_by_direction():
     assert float((found - torch.eye(2)).abs().max()) < 3.5 * math.sqrt(2 / n)
 
 
-@pytest.mark.parametrize(("d", "p"), [(2, 0.1), (5, 0.5), (20, 0.9)])
+@pytest.mark.parametrize(("d", "p"), [(2, 0.1), (20, 0.9)])
 def test_tikhonov_ends_on_examples_as_often_as_its_law_says(d, p):
     tikhonov_law(d, p, n=1500)
 
@@ -173,7 +173,7 @@ def test_pure_noise_is_another_start(p):
     tikhonov_law(20, p, "noise", 20.0)
 
 
-@pytest.mark.parametrize(("d", "tau"), [(2, 0.3), (5, 0.1)])
+@pytest.mark.parametrize(("d", "tau"), [(5, 0.1)])
 def test_empirical_bayes_ends_on_examples_as_often_as_its_law_says(d, tau):
     empirical_bayes_law(d, tau, n=1000)
 
@@ -215,8 +215,8 @@ def test_draws_are_ends_of_the_flow():
     law = 1e-3 * math.sqrt(math.pi / 2)  # mean of a Rayleigh distance
     assert abs(float(near.mean()) - law) < 3 * 1e-3 * math.sqrt((2 - math.pi / 2) / 2000)
     fading = EmpiricalBayes(base=ATOMS, tau=0.3).fit(x)
-    found = on_example(fading, fading.sample(128, Streams(0, "sampling")), 1e-4)
-    assert abs(standard_errors(found, 128, 0.7)) < 3
+    found = on_example(fading, fading.sample(64, Streams(0, "sampling")), 1e-4)
+    assert abs(standard_errors(found, 64, 0.7)) < 3
     assert fading.draw_calls == 81 and prior.draw_calls == 0
 
 
