@@ -38,7 +38,9 @@ def test_they_are_listed_described_and_checked(mempost):
     assert "logistic" in mempost("list", "schedules").stdout
     assert "[mempost-example]" in mempost("list", "network").stdout
     assert "sigma_max: number > 0, default 30.0" in mempost("describe", "logistic").stdout
-    for name in ("logistic", "gated", "widened", "ralston"):
+    assert "laplace" in mempost("list", "noises").stdout
+    assert "b: number > 0 or array" in mempost("describe", "laplace").stdout
+    for name in ("logistic", "gated", "widened", "ralston", "laplace"):
         checked = mempost("check", name)
         assert checked.returncode == 0, checked.stdout
 
@@ -56,6 +58,24 @@ def test_they_are_trained_on_walked_down_and_found_again(mempost, spec, tmp_path
     assert more.returncode == 0, more.stderr
     assert {path: path.stat().st_mtime_ns for path in (out / "kept").glob("*.safetensors")} == kept
     assert rows(out)["dps"] == first["dps"]
+
+
+def test_noise_of_somebody_else(mempost, tmp_path):
+    path = tmp_path / "noise.yaml"
+    path.write_text("""
+title: Somebody's noise
+prior: {type: gaussian, mean: [0], covariance: [1]}
+operator: {type: linear, matrix: [[1], [1], [1]]}
+noise: {type: laplace, b: [0.1, 0.2, 0.3]}
+observation: {values: [0.5, null, 0.7]}
+samplers: {exact: quadrature, mala: {type: mala, warmup: 50, draws: 2}}
+samples: 32
+metrics: [moments]
+""")
+    done = mempost("run", path, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    refused = mempost("validate", path, "--set", "samplers.mala=tmpd")
+    assert "tmpd needs a Gaussian law of the noise, and Laplace has none" in refused.stderr
 
 
 def test_without_the_package_their_names_are_unknown(mempost, spec):
