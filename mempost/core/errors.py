@@ -45,7 +45,7 @@ class MempostWarning(UserWarning):
 
 
 class DivergenceError(MempostError):
-    """Draws lie where the prior has no mass: the iteration diverges, though it is finite."""
+    """Draws lie far out of what the prior gives: an iteration diverges, though it is finite."""
 
 
 class NonFiniteError(MempostError, FloatingPointError):

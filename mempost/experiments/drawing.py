@@ -1,8 +1,8 @@
 """The draws of a run, tile by tile: of one sampler, for one observation or for many truths.
 
-An explicit iteration that is too coarse may end at numbers that are finite and mean nothing. A
-posterior has no mass where its prior has none, so draws are held against draws of the prior, if
-these are in closed form: one that lies a thousand times farther out is a divergence.
+An explicit iteration that is too coarse may end at numbers that are finite and mean nothing. So
+draws of an iteration are held against draws of the prior, where these are what its denoiser and
+densities speak of: one that lies a thousand times farther out is an error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from mempost.core.capabilities import HasNoisedDensity, ask
 from mempost.core.errors import DivergenceError
+from mempost.core.iterative import IterativeSampler
 from mempost.core.memory import remember
 from mempost.core.prior import FittedPrior
 from mempost.core.progress import Progress
@@ -57,7 +59,7 @@ class Draws:
 
         Raises:
             NonFiniteError: a draw that was asked for is not finite.
-            DivergenceError: it is, and lies where the prior has no mass.
+            DivergenceError: it is, and lies far out of what the prior gives.
         """
         setting, sampler = self.setting, self.sampler
         sampler.check(own.problem)
@@ -72,7 +74,8 @@ class Draws:
         wanted = self._wanted(tile, samples)
         first = tile * (len(samples.values) if setting.calibration is None else TILE)
         require_finite(wanted, "x", first_sample=first * samples.values.shape[1])
-        _require_within(own.problem.prior, wanted, sampler)
+        if isinstance(sampler, IterativeSampler):
+            _require_within(own.problem.prior, wanted, sampler)
         return samples
 
     def join(self, tiles: list[Samples]) -> Samples:
@@ -93,19 +96,19 @@ class Draws:
 def _require_within(
     prior: FittedPrior, x: Float[Tensor, "rows d"], sampler: PosteriorSampler
 ) -> None:
-    """Refuse draws that lie farther out than any of the prior's could.
+    """Refuse draws that lie much farther out than those of the prior.
 
     Raises:
         DivergenceError: naming how far, and the sampler's remedy.
     """
-    if prior.draw_calls > 0:
+    if ask(prior, HasNoisedDensity) is None:
         return
     drawn = remember(lambda: prior.sample(8 * TILE, Streams(0, "metric")), "extent", prior)
     centre = drawn.mean(0)
     extent = (drawn - centre).norm(dim=-1).square().mean().sqrt()
-    farthest = (x - centre).norm(dim=-1).max()
-    if extent > 0 and farthest > FARTHEST * extent:
+    times = float((x - centre).norm(dim=-1).max() / extent)
+    if extent > 0 and times > FARTHEST:
         raise DivergenceError(
-            f"a draw lies {float(farthest / extent):.2g} times farther out than those of the prior"
-            + (f"; {sampler.advice}" if sampler.advice else "")
+            f"a draw lies {times:.2g} times farther out than those of the prior; "
+            f"{sampler.advice or 'take smaller steps'} (or are the data in other units?)"
         )

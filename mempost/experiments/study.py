@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mempost.core.errors import MempostError, PluginError, SpecError, nearest
+from mempost.core.errors import PluginError, SpecError, nearest
 from mempost.core.figure import Picture, ready_matplotlib
 from mempost.core.keeping import keeping
 from mempost.core.registry import REGISTRIES
@@ -197,8 +197,9 @@ class Study:
         for i, metric in enumerate(self.plan.first.metrics if self.results else ()):
             try:
                 said.extend(metric.verdict(self.results))
-            except MempostError as error:
-                said.append(f"metrics.{i}: {error}")
+            except Exception as error:  # one sentence that fails must not take the report with it
+                message = " ".join(str(error).split())
+                said.append(f"metrics.{i}: {type(error).__name__}: {message}")
         silent = [self.worker.measurements.row(run).silent for run in self.plan.runs]
         for i in sorted(set.intersection(*silent) if silent else ()):
             name = REGISTRIES["metric"].name_of(type(self.plan.first.metrics[i]))

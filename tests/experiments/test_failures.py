@@ -52,6 +52,16 @@ class Against(Metric):
         return Measured({"against": result.samples.flat.mean() - other})
 
 
+class Speechless(Metric):
+    """Measures, and has no words for it."""
+
+    def evaluate(self, result):
+        return Measured({"one": 1.0})
+
+    def verdict(self, results):
+        return [results[0].siblings["nobody"].key]
+
+
 class Broken(Metric):
     """Fails always."""
 
@@ -64,6 +74,7 @@ def registered(monkeypatch):
     monkeypatch.setitem(REGISTRIES["sampler"]._local, "draws", Draws)
     monkeypatch.setitem(REGISTRIES["metric"]._local, "against", Against)
     monkeypatch.setitem(REGISTRIES["metric"]._local, "broken", Broken)
+    monkeypatch.setitem(REGISTRIES["metric"]._local, "speechless", Speechless)
 
 
 def test_a_failure_is_forgotten_with_its_cause(tmp_path):
@@ -90,6 +101,16 @@ def test_who_is_compared_with_a_failed_sampler_says_so(tmp_path):
     a, b = (s.reason for s in study.statuses)
     assert a == "RuntimeError: this one is refused"
     assert b == f"metrics.0 (against): a, which it is compared with, has failed: {a}"
+
+
+def test_a_failing_metric_or_verdict_leaves_the_rest_of_the_row(tmp_path):
+    metrics = [{"type": "moments"}, {"type": "broken"}, {"type": "speechless"}]
+    study = mempost.run({**BASE, "metrics": metrics}, out=tmp_path)
+    (row,) = study.rows
+    assert row["one"] == 1 and abs(row["mean_0"]) < 1
+    assert row["reason"] == "metrics.1 (broken): ValueError: a mistake in a metric"
+    assert any(s.startswith("metrics.2: KeyError: ") for s in study.verdicts)
+    assert "metrics.2: KeyError" in (tmp_path / "report.html").read_text()
 
 
 def test_the_sample_that_is_not_finite_is_named(tmp_path):

@@ -158,3 +158,48 @@ def test_a_start_that_is_not_finite_is_named():
     for sampler, name in ((MALA(), "log_density"), (PCN(), "log_likelihood"), (SMC(), "log_like")):
         with pytest.raises(NonFiniteError, match=f"{name}.* is not finite at step 0, sample 0"):
             sampler.sample(problem, 4, Streams(0, "sampling"))
+
+
+# -- divergence -----------------------------------------------------------------------------------
+
+STIFF = {
+    **SPEC,
+    "data": None,
+    "prior": {"type": "gaussian", "mean": [0.5], "covariance": [1.0]},
+    "operator": {"type": "linear", "matrix": [[10.0]]},
+    "noise": {"std": 0.5},
+    "observation": {"values": [9.0]},
+    "samples": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "remedy"),
+    [
+        ({"type": "dps", "steps": 200}, "take more steps, or a guidance that cannot overshoot"),
+        ({"type": "dps", "steps": 40}, "take more steps, or a guidance that cannot overshoot"),
+        ({"type": "dps", "rule": {"type": "published", "zeta": 999.0}}, "take a smaller zeta"),
+        ({"type": "ula", "step_size": 0.1, "warmup": 500}, "take a smaller step_size, or mala"),
+        ({"type": "ula", "step_size": 0.006, "warmup": 30}, "take a smaller step_size, or mala"),
+        ({"type": "daps", "gain": 0.1, "steps": 20}, "take a smaller step_size, or a gain above"),
+        ({"type": "annealed_langevin", "gain": 1.0, "levels": 4}, "or a gain above the norm"),
+    ],
+    ids=lambda v: "-".join(map(str, v.values())) if isinstance(v, dict) else None,
+)
+def test_divergence_is_an_error_with_a_remedy(sampler, remedy, tmp_path):
+    """Whether it has come to infinity yet, or is finite and means nothing."""
+    study = mempost.run({**STIFF, "samplers": {"it": sampler}}, out=tmp_path)
+    (status,) = study.statuses
+    assert status.state == "failed" and remedy in status.reason
+    assert "is not finite at step" in status.reason or "times farther out" in status.reason
+
+
+def test_what_the_prior_can_give_is_no_divergence(tmp_path):
+    """Data that ask for eight standard deviations, a prior far from 0, and one of a single atom."""
+    far = {**STIFF, "observation": {"values": [80.0]}, "samplers": {"it": {"type": "exact_lgm"}}}
+    for prior in (
+        STIFF["prior"],
+        {"type": "gaussian", "mean": [1e6], "covariance": [1e-6]},
+        {"type": "gaussian", "mean": [3.0], "covariance": [0.0]},
+    ):
+        assert mempost.run({**far, "prior": prior}, out=tmp_path).ok

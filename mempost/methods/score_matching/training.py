@@ -143,7 +143,8 @@ class Training:
         bad = torch.nonzero(~torch.isfinite(losses.detach()))
         quantity, sample = ("training loss", int(bad[0])) if len(bad) else ("gradient", None)
         weights = {name: w.detach().clone() for name, w in self._named.items()}
-        return NonFiniteError(quantity, self.step + 1, sample, weights)
+        remedy = "take a smaller learning_rate"
+        return NonFiniteError(quantity, self.step + 1, sample, weights, remedy)
 
     # -- checkpoints --------------------------------------------------------------------------
 

@@ -49,9 +49,13 @@ class PCN(MarkovChain):
     def check(self, problem: InverseProblem) -> None:
         count = len(_mixture(problem).weights)
         if count != 1:
-            raise PluginError(f"pcn is for Gaussian priors, found a mixture of {count}")
+            raise PluginError(
+                f"pcn is for Gaussian priors, found a mixture of {count}; mala and smc take others"
+            )
         if ask(problem.prior, HasDensity) is None:
-            raise PluginError("pcn is for Gaussian priors, found a single atom")
+            raise PluginError(
+                "pcn is for Gaussian priors, found a single atom; finite_sample_weights takes atoms"
+            )
 
     def init(self, problem: InverseProblem, stream: Stream) -> SamplerState:
         self.check(problem)
