@@ -1,5 +1,6 @@
-"""Array shapes in annotations are checked at run time; hypothesis draws the same examples."""
+"""Array shapes are checked at run time; hypothesis draws the same examples."""
 
+import gc
 import importlib
 import os
 import sys
@@ -8,13 +9,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
+from shape_checks import check_shapes, made
 
-CHECKED = ("noise", "problem", "posterior", "operator", "sampler")
-"""Core modules whose annotations are checked (beartype cannot follow `typing.Self` in others)."""
+if calls := int(os.environ.get("MEMPOST_CHECK_SHAPES", "20")):
+    check_shapes(calls)
 
-if os.environ.get("MEMPOST_CHECK_SHAPES", "1") == "1":
-    install_import_hook([f"mempost.core.{name}" for name in CHECKED], "beartype.beartype")
+gc.set_threshold(10_000, 20, 20)  # going through what stays took a tenth of the time
 
 settings.register_profile(
     "mempost", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -28,6 +28,7 @@ def _nothing_remembered():
     from mempost.core.memory import memory
 
     memory().forget()
+    made.clear()
 
 
 def _as_in_a_new_process(folders):

@@ -6,9 +6,11 @@ remembered within the process (`mempost.core.memory`).
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 
 import threadpoolctl
 import torch
@@ -38,10 +40,16 @@ def limited_threads(threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with threadpoolctl.threadpool_limits(threads):
+        with _thread_pools(len(sys.modules)).limit(limits=threads):
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@lru_cache(maxsize=1)
+def _thread_pools(modules: int) -> threadpoolctl.ThreadpoolController:
+    """The libraries with threads, looked for again (some ms) when ``modules`` came along."""
+    return threadpoolctl.ThreadpoolController()
 
 
 class Worker:

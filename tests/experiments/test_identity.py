@@ -81,21 +81,18 @@ def test_an_edited_class_is_run_again(monkeypatch, tmp_path):
     assert first.plan.runs[0].prior_id == edited.plan.runs[0].prior_id
 
 
-def test_an_edited_module_is_run_again_and_a_report_of_it_refused(tmp_path):
+def test_an_edited_module_is_run_again_and_a_report_of_it_refused(
+    mempost, example_package, tmp_path
+):
     """A package that is installed for editing keeps its version when its code changes."""
-    package, out = tmp_path / "package", tmp_path / "out"
-    example = Path(__file__).parent.parent / "example_package"
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(package)]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(example)], check=True)
+    package, out = shutil.copytree(example_package, tmp_path / "package"), tmp_path / "out"
     spec = tmp_path / "spec.json"
     operator = {"type": "sine", "amplitude": 2.0}
     samplers = {"a": {"type": "quadrature"}}
     spec.write_text(json.dumps({**BASE, "operator": operator, "samplers": samplers}))
 
     def call(*words):
-        command = [sys.executable, "-m", "mempost.experiments.cli", *map(str, words)]
-        environment = {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
-        return subprocess.run(command, env=environment, capture_output=True, text=True)
+        return mempost(*words, package=package)
 
     assert call("run", spec, "--out", out).returncode == 0
     assert "0 tasks to do" in call("run", spec, "--out", out).stderr

@@ -71,7 +71,7 @@ def test_one_and_two_workers_give_the_same_bits(mempost, spec, finished, tmp_pat
 
 
 def test_a_killed_study_resumes_to_the_same_bits(mempost, shell, spec, tmp_path):
-    many = ("--set", "samples=3000")
+    many = ("--set", "samples=1600")
     straight = mempost("run", spec, "--out", tmp_path / "straight", *many)
     assert straight.returncode == 0, straight.stderr
     killed = shell("run", spec, "--out", tmp_path / "killed", *many, popen=True)
@@ -87,7 +87,7 @@ def test_a_killed_study_resumes_to_the_same_bits(mempost, shell, spec, tmp_path)
     resumed = mempost("run", spec, "--out", tmp_path / "killed", *many)
     assert resumed.returncode == 0, resumed.stderr
     tasks = int(resumed.stderr.split(" tasks to do")[0].split()[-1])
-    assert tasks <= 2 * (94 + 2) + 1 - len(kept)
+    assert tasks <= 2 * (50 + 2) + 1 - len(kept)
     assert_same_bits(tmp_path / "straight", tmp_path / "killed")
 
 

@@ -1,7 +1,7 @@
 """What a thing can give is asked of it, and not of its class or of an error: over syntax trees.
 
 No handler of `PluginError` that drops the error (a question in disguise), and no test of a
-class that a plugin module defines outside the folder of that module.
+class of a plugin, or of what a plugin gives, outside the folder of its module.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ import pytest
 import mempost
 
 ROOT = Path(mempost.__file__).parent
+CONCRETE = (
+    "mempost.plugins.",
+    *(f"mempost.methods.{part}." for part in ("mixtures", "posteriors", "score_matching")),
+)
+"""Where the classes are whose instances others are given: priors, posteriors, samplers."""
 
 REFUSALS = {
     ("core/fields.py", "kind_definitions"),  # a broken package is left out; `list` says why
@@ -55,7 +60,7 @@ def classes_looked_at(tree: ast.Module, path: str) -> Iterator[str]:
         for name in tested:
             module = origin.get(name, "")
             inside = module.startswith(f"{folder}.") and "." not in module[len(folder) + 1 :]
-            if module.startswith("mempost.plugins.") and not inside:
+            if module.startswith(CONCRETE) and not inside:
                 yield f"{path}:{node.lineno} tests for the class {name} of {module}"
 
 

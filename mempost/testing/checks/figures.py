@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from itertools import zip_longest
 
 import numpy as np
@@ -38,20 +38,26 @@ class FigureCase:
     def tags(self) -> frozenset[str]:
         return self.plugin.tags
 
-    @cached_property
+    @property
     def drawn(self) -> tuple[list[Result], list[Picture]]:
         """The first results that are not refused, and the pictures of them."""
-        ready_matplotlib()
-        if self.given_results is not None:
-            return list(self.given_results), list(self.plugin.draw(self.given_results))
-        refused = []
-        for study in STUDIES:
-            try:
-                results = example_results(study, self.metrics)
-                return results, list(self.plugin.draw(results))
-            except MempostError as error:
-                refused.append(str(error))
-        raise CheckFailedError(f"It refuses every example ({refused[0]}): give results=.")
+        return _drawn(self)
+
+
+@lru_cache(maxsize=1)
+def _drawn(case: FigureCase) -> tuple[list[Result], list[Picture]]:
+    """Of one case at a time, since pictures are large."""
+    ready_matplotlib()
+    if case.given_results is not None:
+        return list(case.given_results), list(case.plugin.draw(case.given_results))
+    refused = []
+    for study in STUDIES:
+        try:
+            results = example_results(study, case.metrics)
+            return results, list(case.plugin.draw(results))
+        except MempostError as error:
+            refused.append(str(error))
+    raise CheckFailedError(f"It refuses every example ({refused[0]}): give results=.")
 
 
 CHECKS: Catalogue[FigureCase] = Catalogue("figure", FigureCase)
