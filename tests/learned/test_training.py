@@ -274,7 +274,9 @@ def test_a_nan_names_the_step_and_keeps_the_last_finite_weights(monkeypatch):
     shelf = MemoryShelf()
     with keeping(shelf), pytest.raises(NonFiniteError) as caught:
         fitted()
-    assert str(caught.value) == "training loss is not finite at step 7, sample 5"
+    assert str(caught.value) == (
+        "training loss is not finite at step 7, sample 5; take a smaller learning_rate"
+    )
     ((name, kept),) = shelf.kept.items()
     assert name.endswith("-stopped") and kept.values == {"step": 6}
     assert kept.tensors == caught.value.state

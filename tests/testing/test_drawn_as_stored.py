@@ -83,5 +83,7 @@ def test_figures_that_measure_nothing_are_known():
         *("acquisition", "sensitivity", "shot_data", "wavefields", "training_curves"),
         *("densities_1d", "densities_2d", "marginals", "mixture_means", "sampler_histograms"),
         *("fwi_memorized", "lens_heatmaps", "rank_ecdf"),
+        *("trajectories", "path_distances", "path_weights", "limit_fractions", "score_norms"),
+        "between_references",
     }
     assert set(REGISTRIES["figure"].names) == others | AS_THEY_ARE.keys()

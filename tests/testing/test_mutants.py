@@ -24,7 +24,7 @@ from mempost.core.operator import ForwardOperator
 from mempost.core.prior import Prior, State
 from mempost.core.progress import silent
 from mempost.core.reverse import GuidedSampler
-from mempost.core.sampler import ExactSampler, Samples, TiledSampler, require_finite
+from mempost.core.sampler import ExactSampler, Samples, TiledSampler
 from mempost.core.schedule import NoiseSchedule, as_time
 from mempost.core.start import Noise
 from mempost.core.streams import TILE, draw_tiled, n_tiles
@@ -72,7 +72,6 @@ class Exact(ExactSampler):
     tags = frozenset({"exact", "closed_form", "uses_noise_level"})
 
     def posterior(self, problem):
-        require_finite(problem.y[None], "y")
         posterior = solve(problem)
         parts = (posterior.weights, posterior.means, posterior.covariances)
         return DensePosterior(*(part.to(problem.prior.dtype) for part in parts))
@@ -103,7 +102,6 @@ class ExactGuidance(GuidedSampler):
 
 @lru_cache(maxsize=8)
 def posterior_as_prior(problem):
-    require_finite(problem.y[None], "y")
     posterior = solve(problem)
     factors = posterior.covariances
     if not posterior.is_atomic:
