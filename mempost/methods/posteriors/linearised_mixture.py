@@ -216,7 +216,9 @@ class LinearisedMixture(Posterior):
     def _root(self, index: Tensor, coordinates: Tensor) -> Float[Tensor, "k q c"]:
         """Y with Y^T Y the part of Sigma_n that belongs to some coordinates, double."""
         prior, d = mixture_of(self.problem), self.problem.dimension
-        unit = torch.eye(d, dtype=prior.dtype, device=prior.device)[:, coordinates]
+        places = torch.arange(len(coordinates), device=prior.device)
+        unit = torch.zeros(d, len(coordinates), dtype=prior.dtype, device=prior.device)
+        unit[coordinates, places] = 1
         v = prior.factor_product(index, unit.expand(len(index), -1, -1), transpose=True)
         return self._update(index).root(v)
 
