@@ -10,6 +10,7 @@ last one padded, since BLAS sums in another order for another batch size.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -72,15 +73,16 @@ class Stream:
         return torch.searchsorted(cdf, u, right=True).clamp(max=last)
 
 
-class RepeatedRows(Stream):
-    """A stream whose draws of ``size`` rows repeat the first ``rows`` of them, in turn.
+class DerivedStream(Stream, ABC):
+    """A stream that makes each draw of those of another one; authors override ``made``."""
 
-    For a tile of which only the first rows are asked for: the others become copies of these.
-    """
+    def __init__(self, own: Stream) -> None:
+        super().__init__(own.generator)
+        self.own = own
 
-    def __init__(self, stream: Stream, rows: int, size: int) -> None:
-        super().__init__(stream.generator)
-        self.stream, self.size, self.index = stream, size, torch.arange(size) % rows
+    @abstractmethod
+    def made(self, draw: Callable[[Stream], Tensor]) -> Tensor:
+        """A draw, from ``draw(stream)`` of any streams."""
 
     def normal(
         self,
@@ -88,7 +90,7 @@ class RepeatedRows(Stream):
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        return self._repeated(self.stream.normal(shape, dtype, device))
+        return self.made(lambda stream: stream.normal(shape, dtype, device))
 
     def uniform(
         self,
@@ -96,12 +98,27 @@ class RepeatedRows(Stream):
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        return self._repeated(self.stream.uniform(shape, dtype, device))
+        return self.made(lambda stream: stream.uniform(shape, dtype, device))
 
     def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
-        return self._repeated(self.stream.integers(high, shape))
+        return self.made(lambda stream: stream.integers(high, shape))
 
-    def _repeated(self, drawn: Tensor) -> Tensor:
+    def poisson(self, rate: Tensor) -> Tensor:
+        return self.made(lambda stream: stream.poisson(rate))
+
+
+class RepeatedRows(DerivedStream):
+    """A stream whose draws of ``size`` rows repeat the first ``rows`` of them, in turn.
+
+    For a tile of which only the first rows are asked for: the others become copies of these.
+    """
+
+    def __init__(self, own: Stream, rows: int, size: int) -> None:
+        super().__init__(own)
+        self.size, self.index = size, torch.arange(size) % rows
+
+    def made(self, draw: Callable[[Stream], Tensor]) -> Tensor:
+        drawn = draw(self.own)
         return drawn[self.index.to(drawn.device)] if len(drawn) == self.size else drawn
 
 

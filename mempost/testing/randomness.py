@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mempost.core.streams import TILE, Stream, Streams
+from mempost.core.streams import TILE, DerivedStream, Stream, Streams
 from mempost.testing.comparison import require
 
 T = TypeVar("T")
@@ -60,35 +60,15 @@ def _snapshot() -> dict[str, object]:
     }
 
 
-class _PairedStream(Stream):
+class _PairedStream(DerivedStream):
     """Draws rows in ``keep`` from one stream and the others from a second one."""
 
     def __init__(self, own: Stream, other: Stream, keep: tuple[int, ...]) -> None:
-        super().__init__(own.generator)
+        super().__init__(own)
         self._other, self._keep = other, list(keep)
 
-    def normal(
-        self,
-        shape: tuple[int, ...],
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str = "cpu",
-    ) -> Tensor:
-        own, other = super().normal(shape, dtype, device), self._other.normal(shape, dtype, device)
-        return self._merge(own, other)
-
-    def uniform(
-        self,
-        shape: tuple[int, ...],
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str = "cpu",
-    ) -> Tensor:
-        own = super().uniform(shape, dtype, device)
-        return self._merge(own, self._other.uniform(shape, dtype, device))
-
-    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
-        return self._merge(super().integers(high, shape), self._other.integers(high, shape))
-
-    def _merge(self, own: Tensor, other: Tensor) -> Tensor:
+    def made(self, draw: Callable[[Stream], Tensor]) -> Tensor:
+        own, other = draw(self.own), draw(self._other)
         axis = _sample_axis(own)
         if axis is None:
             return own
@@ -96,33 +76,15 @@ class _PairedStream(Stream):
         return other.index_copy(axis, index, own.index_select(axis, index))
 
 
-class _PermutedStream(Stream):
+class _PermutedStream(DerivedStream):
     """Draws whose rows come in another order."""
 
     def __init__(self, own: Stream, order: tuple[int, ...]) -> None:
-        super().__init__(own.generator)
+        super().__init__(own)
         self._order = list(order)
 
-    def normal(
-        self,
-        shape: tuple[int, ...],
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str = "cpu",
-    ) -> Tensor:
-        return self._reorder(super().normal(shape, dtype, device))
-
-    def uniform(
-        self,
-        shape: tuple[int, ...],
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str = "cpu",
-    ) -> Tensor:
-        return self._reorder(super().uniform(shape, dtype, device))
-
-    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
-        return self._reorder(super().integers(high, shape))
-
-    def _reorder(self, own: Tensor) -> Tensor:
+    def made(self, draw: Callable[[Stream], Tensor]) -> Tensor:
+        own = draw(self.own)
         axis = _sample_axis(own)
         if axis is None:
             return own
