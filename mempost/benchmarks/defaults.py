@@ -12,7 +12,7 @@ of the training examples (1 is collapse onto one). A sampler that does not see t
     gain             N(m, I) in the plane, y = 10 x with noise of 5
     ten              N(0, I) in ten dimensions, five data, noise of a tenth of their size
     mixture          two unlike Gaussians in the plane, both coordinates observed
-    digits           200 digits of 8 x 8 pixels, the lower half hidden, noise 0.3, bandwidth 0.05
+    digits           200 digits of 8 x 8 pixels, the lower half hidden, noise 0.1, bandwidth 0.05
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from mempost.core.errors import MempostError
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.iterative import IterativeSampler
 from mempost.core.memory import remember
-from mempost.core.noise import GaussianNoise
 from mempost.core.posterior import Posterior
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import REGISTRIES
@@ -193,7 +193,7 @@ def digits() -> InverseProblem:
     data = Digits(n_train=200, n_held_out=8).load(Streams(7, "data"))
     prior = EmpiricalGMM(bandwidth=0.05).fit(data.train)
     operator = Mask(shape=(8, 8), pattern={"type": "half", "side": "bottom"})
-    noise = GaussianNoise(0.3)
+    noise = GaussianNoise(0.1)
     y = noise.perturb(operator(data.held_out[3:4])[0], Streams(7, "noise").at())
     return InverseProblem(prior, operator, noise, y)
 
