@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mempost.core.errors import NonFiniteError
+from mempost.core.extent import require_within
 from mempost.core.problem import InverseProblem
 from mempost.core.progress import Progress, silent
 from mempost.core.sampler import Samples, TiledSampler, require_finite
@@ -173,7 +174,9 @@ class IterativeSampler(TiledSampler):
                 stats.append(of_draw)
             progress(k, self.n_steps)
         stacked = {name: torch.stack([s[name] for s in stats], 1) for name in stats[0]}
-        return Samples(torch.stack(values, 1), stacked, trajectory=self.path(kept))
+        drawn = torch.stack(values, 1)
+        require_within(problem.prior, drawn[:rows].flatten(0, 1), self.advice)
+        return Samples(drawn, stacked, trajectory=self.path(kept))
 
 
 def _repeated(stream: Stream, rows: int, size: int) -> Stream:

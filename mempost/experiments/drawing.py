@@ -1,9 +1,4 @@
-"""The draws of a run, tile by tile: of one sampler, for one observation or for many truths.
-
-An explicit iteration that is too coarse may end at numbers that are finite and mean nothing. So
-draws of an iteration are held against draws of the prior, where these are what its denoiser and
-densities speak of: one that lies a thousand times farther out is an error.
-"""
+"""The draws of a run, tile by tile: of one sampler, for one observation or for many truths."""
 
 from __future__ import annotations
 
@@ -12,25 +7,12 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from mempost.core.capabilities import HasNoisedDensity, ask
-from mempost.core.errors import DivergenceError
-from mempost.core.iterative import IterativeSampler
-from mempost.core.memory import remember
-from mempost.core.prior import FittedPrior
 from mempost.core.progress import Progress
-from mempost.core.sampler import (
-    PosteriorSampler,
-    Samples,
-    TiledSampler,
-    require_finite,
-)
+from mempost.core.sampler import PosteriorSampler, Samples, TiledSampler, require_finite
 from mempost.core.streams import TILE, Streams, n_tiles
 from mempost.experiments.build import Setup
 from mempost.experiments.calibration import draw_for_truths, join_truths
 from mempost.experiments.setting import Setting
-
-FARTHEST = 1e3
-"""Times the root mean square distance of the prior's draws from their mean."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +41,7 @@ class Draws:
 
         Raises:
             NonFiniteError: a draw that was asked for is not finite.
-            DivergenceError: it is, and lies far out of what the prior gives.
+            DivergenceError: it is, and lies far out of what the prior gives (an iteration).
         """
         setting, sampler = self.setting, self.sampler
         sampler.check(own.problem)
@@ -74,8 +56,6 @@ class Draws:
         wanted = self._wanted(tile, samples)
         first = tile * (len(samples.values) if setting.calibration is None else TILE)
         require_finite(wanted, "x", first_sample=first * samples.values.shape[1])
-        if isinstance(sampler, IterativeSampler):
-            _require_within(own.problem.prior, wanted, sampler)
         return samples
 
     def join(self, tiles: list[Samples]) -> Samples:
@@ -91,24 +71,3 @@ class Draws:
         calibration, chains = self.setting.calibration, len(samples.values)
         most, size = (self.n, chains) if calibration is None else (calibration.truths, TILE)
         return samples.values[: most - tile * size].flatten(0, 1)
-
-
-def _require_within(
-    prior: FittedPrior, x: Float[Tensor, "rows d"], sampler: PosteriorSampler
-) -> None:
-    """Refuse draws that lie much farther out than those of the prior.
-
-    Raises:
-        DivergenceError: naming how far, and the sampler's remedy.
-    """
-    if ask(prior, HasNoisedDensity) is None:
-        return
-    drawn = remember(lambda: prior.sample(8 * TILE, Streams(0, "metric")), "extent", prior)
-    centre = drawn.mean(0)
-    extent = (drawn - centre).norm(dim=-1).square().mean().sqrt()
-    times = float((x - centre).norm(dim=-1).max() / extent)
-    if extent > 0 and times > FARTHEST:
-        raise DivergenceError(
-            f"a draw lies {times:.2g} times farther out than those of the prior; "
-            f"{sampler.advice or 'take smaller steps'} (or are the data in other units?)"
-        )

@@ -10,8 +10,8 @@ from small_study import SPEC
 
 import mempost
 from mempost.core.errors import NonFiniteError
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.iterative import IterativeSampler
-from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import RepeatedRows, Streams
@@ -72,7 +72,7 @@ def test_a_run_with_one_chain_is_ok(tmp_path):
     "sampler",
     [
         MALA(warmup=4, draws=3, thin=1, preconditioner="gauss_newton"),
-        DPS(steps=5, solver="euler_maruyama"),
+        DPS(steps=5, solver="euler_maruyama", rule="gauss_newton"),
         DAPS(steps=4, langevin_steps=3),
         AnnealedLangevin(levels=2, steps_per_level=3),
         ReverseDiffusion(steps=4, solver={"type": "ddim", "eta": 1.0}, tile=64),

@@ -185,7 +185,8 @@ def _effective_number(hits: Float[Tensor, "chains draws"], p: float, confidence:
         return float(len(units))
     upper = (1 + confidence) / 2
     wider = float(stdtrit(n - 1, upper) / stdtrit(len(units) - 1, upper)) ** 2
-    return max(1.0, min(p * (1 - p) / varies * wider, 1e9 if chains == 1 else n))
+    most = n if chains > 1 else math.inf  # several that go together may count for more than one
+    return max(1.0, min(p * (1 - p) / varies * wider, most))
 
 
 def _resampled(
