@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mempost.benchmarks.score import _peak_mib
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.problem import InverseProblem
 from mempost.methods.mixtures.kernel_mixture import KernelMixture

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.methods.mixtures.kernel_mixture import KernelMixture
 
 D = 100

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mempost.core.errors import PluginError
-from mempost.core.noise import CLEAN, NoiseLevel
+from mempost.core.level import CLEAN, NoiseLevel
 from mempost.core.streams import Stream
 from mempost.core.whitening import Whitening
 

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.autodiff import Product, value_and_pullback
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 
 if TYPE_CHECKING:
     from mempost.core.prior import FittedPrior

@@ -29,7 +29,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor
 
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 
 Denoise = Callable[[Tensor, NoiseLevel], Tensor]
 """(z (batch, d), level) -> E[x | z] (batch, d), or E[x | z, y]."""

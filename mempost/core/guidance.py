@@ -22,7 +22,7 @@ from torch import Tensor
 from mempost.core.denoised import Denoised
 from mempost.core.errors import PluginError
 from mempost.core.flow import Denoise
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.plugin import Plugin
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mempost.core.noise import CLEAN, NoiseLevel
+from mempost.core.level import CLEAN, NoiseLevel
 from mempost.core.prior import FittedPrior
 
 

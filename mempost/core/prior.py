@@ -27,7 +27,7 @@ from mempost.core.coordinates import Coordinates
 from mempost.core.counters import tally
 from mempost.core.denoised import Denoised
 from mempost.core.errors import PluginError, ShapeError
-from mempost.core.noise import CLEAN, NoiseLevel
+from mempost.core.level import CLEAN, NoiseLevel
 from mempost.core.plugin import Plugin
 from mempost.core.progress import Progress, silent
 from mempost.core.streams import Stream, Streams, draw_tiled

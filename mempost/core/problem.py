@@ -5,7 +5,7 @@
 States are flat, x of shape (batch, d), in the prior's coordinates; the operator sees them in its
 domain's shape. Under Gaussian noise there are real components of a residual in which the noise is
 white with standard deviation gamma, W (y - F(x)) with complex numbers stacked (see
-`mempost.core.noise`). What is asked for *whitened* is in units of gamma: whitened residual
+`mempost.core.gaussian_noise`). What is asked for *whitened* is in units of gamma: whitened residual
 r = stack(W (y - F(x)))/gamma, whitened Jacobian A = stack(W J)/gamma, grad log p(y|x) = A^T r,
 Gauss-Newton Hessian A^T A. Missing data have no components.
 

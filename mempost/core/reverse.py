@@ -32,7 +32,7 @@ from mempost.core.fields import PluginField, named
 from mempost.core.flow import Denoise
 from mempost.core.guidance import Correction, Guidance
 from mempost.core.iterative import IterativeSampler, SamplerState
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import require_finite

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from pydantic import model_validator
 from torch import Tensor
 
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.plugin import Plugin
 
 Time = float | Tensor

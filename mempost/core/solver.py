@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.flow import Denoise
-from mempost.core.noise import CLEAN, NoiseLevel
+from mempost.core.level import CLEAN, NoiseLevel
 from mempost.core.plugin import Plugin
 from mempost.core.schedule import NoiseSchedule
 from mempost.core.streams import Stream

@@ -29,8 +29,8 @@ from mempost.core.arrays import Matrix
 from mempost.core.capabilities import HasExamples, require
 from mempost.core.errors import PluginError
 from mempost.core.identity import sha256_of
+from mempost.core.level import NoiseLevel
 from mempost.core.memory import remember
-from mempost.core.noise import NoiseLevel
 from mempost.core.plugin import InputFile, Recipe
 from mempost.core.prior import FittedPrior
 from mempost.core.streams import TILE, Stream

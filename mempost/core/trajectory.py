@@ -18,7 +18,7 @@ from jaxtyping import Float
 from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.plugin import Recipe
 from mempost.core.schedule import NoiseSchedule
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from mempost.core.arrays import FrozenArray
 from mempost.core.errors import SpecError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.plugin import Plugin
 from mempost.core.prior import FittedPrior, Prior
 from mempost.core.problem import InverseProblem

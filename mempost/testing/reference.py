@@ -23,8 +23,8 @@ from torch import Tensor
 from mempost.core.arrays import ComplexMatrix
 from mempost.core.capabilities import HasComponents, HasDensity, IsGaussian, Withheld, ask, require
 from mempost.core.errors import PluginError
+from mempost.core.level import CLEAN, NoiseLevel
 from mempost.core.mixture import MixturePrior
-from mempost.core.noise import CLEAN, NoiseLevel
 from mempost.core.operator import ForwardOperator, Shape
 from mempost.core.posterior import Posterior, mixture_moments
 from mempost.core.prior import State

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mempost.core.arrays import FrozenArray
-from mempost.core.noise import GaussianNoise, NoiseLevel
+from mempost.core.gaussian_noise import GaussianNoise
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
 from mempost.testing.reference import DenseMixture, MatrixOperator

@@ -8,7 +8,7 @@ import torch
 from toy_posteriors import PRIORS, distorted, drawn, result_of, simulated
 
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
 from mempost.methods.statistics.quantities import Quantities

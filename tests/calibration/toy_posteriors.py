@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.result import Result

@@ -7,8 +7,8 @@ import torch
 from mempost.core import keeping
 from mempost.core import memory as memories
 from mempost.core.errors import SpecError
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.memory import Memory, memory, remember
-from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator
 from mempost.core.plugin import Recipe
 from mempost.core.problem import InverseProblem

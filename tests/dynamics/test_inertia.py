@@ -8,7 +8,7 @@ import pytest
 import torch
 from flows import run
 
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.streams import Streams
 from mempost.plugins.priors.empirical_gmm import EmpiricalGMM
 

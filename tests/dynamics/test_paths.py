@@ -14,7 +14,7 @@ from scipy.integrate import solve_ivp
 from scipy.stats import chi2
 
 from mempost.core.dataset import Data
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.result import DataAndPrior, Result
 from mempost.core.sampler import Samples

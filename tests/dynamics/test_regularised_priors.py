@@ -13,7 +13,7 @@ from scipy.stats import chi2
 from mempost.core.capabilities import HasExamples, HasLimitLaw, ask
 from mempost.core.denoised import Denoised
 from mempost.core.errors import PluginError
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.streams import Streams
 from mempost.plugins.priors.empirical_bayes import EmpiricalBayes
 from mempost.plugins.priors.smoothed import Smoothed

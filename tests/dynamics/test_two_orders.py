@@ -9,7 +9,8 @@ import torch
 from pydantic import ValidationError
 
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise, NoiseLevel
+from mempost.core.gaussian_noise import GaussianNoise
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.result import Result
 from mempost.core.sampler import Samples

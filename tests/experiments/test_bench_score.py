@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mempost.benchmarks import score
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.methods.mixtures.kernel_mixture import KernelMixture
 
 

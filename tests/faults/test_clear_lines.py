@@ -11,7 +11,7 @@ from small_study import SPEC, write
 
 import mempost
 from mempost.core.errors import NonFiniteError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.plugins.operators.linear import Linear
 from mempost.plugins.priors.gaussian import Gaussian

@@ -6,7 +6,7 @@ import torch
 
 import mempost
 from mempost.core.errors import MempostWarning, SpecError
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.streams import Streams
 from mempost.experiments.run import check, load
 from mempost.methods.geometry.distinct import Distinct, distinct_components

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mempost
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import REGISTRIES
 from mempost.core.streams import Streams

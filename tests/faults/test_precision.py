@@ -8,7 +8,7 @@ import torch
 
 import mempost
 from mempost.core.errors import PluginError, SpecError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.operator import ForwardOperator
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import REGISTRIES

@@ -7,7 +7,7 @@ import torch
 from fwi_problems import wave_problem
 
 from mempost.core.errors import NonFiniteError
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
 from mempost.plugins.guidance.unit_gradient import UnitGradient

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.keeping import keeping
-from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator, compose
 from mempost.core.prior import State
 from mempost.core.problem import InverseProblem

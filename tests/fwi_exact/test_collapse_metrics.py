@@ -14,7 +14,7 @@ from scipy import optimize, stats
 
 from mempost.core.dataset import Data
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.result import Result
 from mempost.core.sampler import PosteriorSampler

@@ -8,9 +8,9 @@ import torch
 from fwi_exact_problems import CALLS, cubic, random, shelf, small_fwi
 
 from mempost.core.counters import counting
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.keeping import content_hash
 from mempost.core.memory import memory
-from mempost.core.noise import GaussianNoise
 from mempost.core.operator import compose
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem

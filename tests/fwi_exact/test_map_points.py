@@ -9,8 +9,8 @@ from fwi_exact_problems import CALLS, cubic, shelf, small_fwi
 from torch import Tensor
 
 from mempost.core.errors import PluginError
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.memory import memory
-from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator
 from mempost.core.problem import InverseProblem
 from mempost.methods.posteriors import map_points

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.operator import compose
 from mempost.core.problem import InverseProblem
 from mempost.core.result import Result

@@ -9,7 +9,7 @@ import torch
 from learned_problems import QUICK, TRAINING, fitted, points
 from torch import Tensor, nn
 
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.streams import Streams
 from mempost.methods.score_matching.denoiser import Denoiser
 from mempost.methods.score_matching.parametrisation import coefficients, loss_weight

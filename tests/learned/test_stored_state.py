@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mempost.core.errors import CorruptFileError, PluginError
+from mempost.core.level import NoiseLevel
 from mempost.core.network import Network
-from mempost.core.noise import NoiseLevel
 from mempost.core.prior import State
 from mempost.core.registry import REGISTRIES
 from mempost.core.schedule import NoiseSchedule, as_time

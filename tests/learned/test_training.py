@@ -237,7 +237,7 @@ def test_checkpoints_are_dropped_at_the_end_unless_snapshots_are_wanted(monkeypa
 
 
 def training_level():
-    from mempost.core.noise import NoiseLevel
+    from mempost.core.level import NoiseLevel
 
     return NoiseLevel(1.0, 0.5)
 

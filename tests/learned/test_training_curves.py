@@ -10,7 +10,7 @@ import torch
 from learned_problems import fitted, points
 
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.result import Result
 from mempost.core.sampler import Samples

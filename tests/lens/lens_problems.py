@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mempost.core.noise import GaussianNoise, NoiseLevel
+from mempost.core.gaussian_noise import GaussianNoise
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Stream, Streams
 from mempost.plugins.operators.identity import Identity

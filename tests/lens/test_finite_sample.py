@@ -20,7 +20,8 @@ from lens_problems import (
 from scipy.stats import norm
 
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise, NoiseLevel
+from mempost.core.gaussian_noise import GaussianNoise
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
 from mempost.plugins.operators.identity import Identity

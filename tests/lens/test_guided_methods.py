@@ -11,7 +11,8 @@ from scipy.stats import chi2, norm
 
 from mempost.core.denoised import Denoised
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise, NoiseLevel
+from mempost.core.gaussian_noise import GaussianNoise
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
 from mempost.methods.posteriors.linear_model import linear_model

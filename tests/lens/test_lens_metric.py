@@ -9,8 +9,8 @@ import pytest
 import torch
 from lens_problems import TIMES, central_moments, mixture, three_atoms, weights_of
 
+from mempost.core.level import NoiseLevel
 from mempost.core.measured import Measured
-from mempost.core.noise import NoiseLevel
 from mempost.core.result import Result
 from mempost.core.reverse import ReverseSampler
 from mempost.core.sampler import PosteriorSampler, Samples

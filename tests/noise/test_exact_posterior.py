@@ -6,7 +6,7 @@ import torch
 from noise_problems import covariance, dense, linear_problem, numbers
 from scipy.sparse import block_diag
 
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.operator import ForwardOperator
 from mempost.core.problem import InverseProblem
 from mempost.plugins.noises.gaussian import Gaussian

@@ -11,7 +11,7 @@ from noise_problems import numbers
 
 from mempost.core.denoised import Denoised
 from mempost.core.errors import NonFiniteError, PluginError, SpecError
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import REGISTRIES
 from mempost.core.streams import Streams

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.operator import compose
 from mempost.core.problem import InverseProblem
 from mempost.core.result import Result

@@ -8,7 +8,7 @@ import pytest
 import torch
 from noise_problems import covariance, numbers
 
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import REGISTRIES
 from mempost.core.streams import Streams

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from mempost.core.capabilities import Examples
 from mempost.core.dataset import Data
+from mempost.core.gaussian_noise import GaussianNoise
+from mempost.core.level import CLEAN, NoiseLevel
 from mempost.core.measured import Measured
 from mempost.core.mixture import MixturePrior
-from mempost.core.noise import CLEAN, GaussianNoise, NoiseLevel
 from mempost.core.operator import ForwardOperator
 from mempost.core.posterior import Posterior
 from mempost.core.prior import State

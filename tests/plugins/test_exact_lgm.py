@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mempost.core.capabilities import HasDensity, ask
 from mempost.core.errors import NonFiniteError, PluginError
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.mixture import MixturePrior
-from mempost.core.noise import GaussianNoise
 from mempost.core.operator import ForwardOperator
 from mempost.core.prior import FittedPrior, State
 from mempost.core.problem import InverseProblem

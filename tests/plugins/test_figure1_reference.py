@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.methods.mixtures.kernel_mixture import KernelMixture
 from mempost.methods.posteriors.grid_posterior import GridPosterior

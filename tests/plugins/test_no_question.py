@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.result import Result
 from mempost.core.sampler import Samples

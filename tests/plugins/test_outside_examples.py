@@ -28,7 +28,7 @@ from mempost.core.capabilities import (
     require,
 )
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.prior import State
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import REGISTRIES

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mempost.core.errors import PluginError
-from mempost.core.noise import CLEAN, NoiseLevel
+from mempost.core.level import CLEAN, NoiseLevel
 from mempost.core.prior import FittedPrior
 from mempost.core.streams import Streams
 from mempost.methods.mixtures import kernel_mixture

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mempost.core.capabilities import HasDensity, HasWeights, ask
 from mempost.core.errors import NonFiniteError, PluginError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.operator import ForwardOperator
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
 from mempost.plugins.operators.linear import Linear

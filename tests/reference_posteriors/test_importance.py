@@ -10,7 +10,7 @@ import torch
 from reference_problems import BANDWIDTHS, PROBLEMS, line, linear_problem, z_scores
 
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.posterior import Posterior
 from mempost.core.problem import InverseProblem
 from mempost.core.sampler import ExactSampler

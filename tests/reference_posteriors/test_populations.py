@@ -2,7 +2,7 @@
 
 import torch
 
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
 from mempost.plugins.operators.identity import Identity

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
 from mempost.methods.chains.weights import effective_sample_size, log_mean

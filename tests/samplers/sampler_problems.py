@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.iterative import IterativeSampler, SamplerState
-from mempost.core.noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Stream, Streams
 from mempost.plugins.operators.identity import Identity

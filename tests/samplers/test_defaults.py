@@ -12,7 +12,7 @@ import torch
 
 from mempost.benchmarks import defaults
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import REGISTRIES
 from mempost.core.streams import Streams

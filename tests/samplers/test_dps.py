@@ -20,7 +20,8 @@ from sampler_problems import (
 )
 
 from mempost.core.denoised import Denoised
-from mempost.core.noise import GaussianNoise, NoiseLevel
+from mempost.core.gaussian_noise import GaussianNoise
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import GuidedSampler
 from mempost.core.streams import Streams

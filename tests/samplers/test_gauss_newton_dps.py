@@ -20,7 +20,8 @@ from mempost.core.conjugate_gradient import solve_update
 from mempost.core.counters import counting
 from mempost.core.denoised import Denoised
 from mempost.core.errors import NonFiniteError
-from mempost.core.noise import GaussianNoise, NoiseLevel
+from mempost.core.gaussian_noise import GaussianNoise
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
 from mempost.plugins.operators.identity import Identity

@@ -9,8 +9,8 @@ from sampler_problems import RowStream, gaussian_problem
 
 from mempost.core.counters import counting
 from mempost.core.errors import NonFiniteError
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.iterative import IterativeSampler
-from mempost.core.noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
 from mempost.plugins.operators.linear import Linear

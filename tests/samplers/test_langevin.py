@@ -22,7 +22,8 @@ from sampler_problems import (
 )
 
 from mempost.core.errors import NonFiniteError, PluginError
-from mempost.core.noise import GaussianNoise, NoiseLevel
+from mempost.core.gaussian_noise import GaussianNoise
+from mempost.core.level import NoiseLevel
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams

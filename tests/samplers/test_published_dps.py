@@ -8,7 +8,7 @@ import torch
 from sampler_problems import gaussian_problem, run, wide_start
 
 from mempost.core.counters import counting
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
 from mempost.plugins.guidance.published import Published

@@ -22,7 +22,7 @@ from sampler_problems import (
 )
 
 from mempost.core.errors import PluginError
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.reverse import reverse_steps
 from mempost.core.schedule import ExplodingSchedule

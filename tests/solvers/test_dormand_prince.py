@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from mempost.core.counters import counting
 from mempost.core.errors import MempostError
-from mempost.core.noise import GaussianNoise, NoiseLevel
+from mempost.core.gaussian_noise import GaussianNoise
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Streams
 from mempost.plugins.operators.linear import Linear

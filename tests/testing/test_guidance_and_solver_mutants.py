@@ -9,7 +9,8 @@ from mempost.core import flow
 from mempost.core.autodiff import value_and_pullback
 from mempost.core.errors import PluginError
 from mempost.core.guidance import Correction, Guidance
-from mempost.core.noise import NoiseLevel, stack
+from mempost.core.level import NoiseLevel
+from mempost.core.noise import stack
 from mempost.core.solver import FixedSolver
 from mempost.plugins.solvers.dormand_prince import DormandPrince
 from mempost.testing import CheckFailedError, checks_for

@@ -17,9 +17,11 @@ from torch import nn
 from mempost.core.arrays import FrozenArray
 from mempost.core.dataset import Data, Dataset
 from mempost.core.denoised import Denoised
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.iterative import IterativeSampler
+from mempost.core.level import NoiseLevel
 from mempost.core.network import CLOCK, Network, dimension
-from mempost.core.noise import GaussianNoise, NoiseLevel, stack
+from mempost.core.noise import stack
 from mempost.core.operator import ForwardOperator
 from mempost.core.prior import Prior, State
 from mempost.core.progress import silent

@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 
 from mempost.core.arrays import FrozenArray, Positive
-from mempost.core.noise import GaussianNoise, Noise, NoiseRecipe, Partial, per_datum
+from mempost.core.gaussian_noise import GaussianNoise
+from mempost.core.noise import Noise, NoiseRecipe, Partial, per_datum
 from mempost.core.streams import Streams
 from mempost.testing import CheckFailedError, checks_for
 

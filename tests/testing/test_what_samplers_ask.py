@@ -6,7 +6,7 @@ import torch
 from test_documented_plugins import rows, spans
 
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.operator import ForwardOperator
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import REGISTRIES

@@ -24,7 +24,7 @@ from mempost.core.autodiff import value_and_pullback
 from mempost.core.capabilities import HasDensity, HasNoisedDensity, IsGaussian, ask
 from mempost.core.errors import NonFiniteError, PluginError
 from mempost.core.iterative import IterativeSampler
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.streams import Stream
 

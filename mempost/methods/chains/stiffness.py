@@ -21,8 +21,9 @@ from torch import Tensor
 
 from mempost.core.autodiff import Product, value_and_products, value_and_pullback
 from mempost.core.capabilities import HasBandwidth, HasComponents, IsGaussian, ask
+from mempost.core.level import NoiseLevel
 from mempost.core.memory import remember
-from mempost.core.noise import NoiseLevel, stack, unstack
+from mempost.core.noise import stack, unstack
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 

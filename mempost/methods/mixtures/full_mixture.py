@@ -26,8 +26,8 @@ from torch import Tensor
 from mempost.core.capabilities import HasDensity, Withheld
 from mempost.core.denoised import Denoised
 from mempost.core.errors import PluginError
+from mempost.core.level import CLEAN, NoiseLevel
 from mempost.core.mixture import MixturePrior
-from mempost.core.noise import CLEAN, NoiseLevel
 from mempost.core.prior import State
 from mempost.core.streams import TILE, Stream
 

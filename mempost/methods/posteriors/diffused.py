@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.capabilities import CanIntegrate, require
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.posterior import Posterior
 
 

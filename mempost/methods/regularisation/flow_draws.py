@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mempost.core import flow
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.plugin import Recipe
 from mempost.core.prior import FittedPrior
 from mempost.core.schedule import power_spaced

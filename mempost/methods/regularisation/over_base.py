@@ -9,7 +9,7 @@ from torch import Tensor
 from mempost.core.capabilities import Examples, HasBandwidth, HasExamples, Withheld, ask, require
 from mempost.core.composite import FittedComposite
 from mempost.core.flow import Denoise
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.prior import FittedPrior
 from mempost.core.streams import Stream
 from mempost.methods.regularisation.flow_draws import FlowDraws

@@ -25,8 +25,8 @@ from torch import Tensor
 from mempost.core import flow
 from mempost.core.errors import CorruptFileError, PluginError
 from mempost.core.fields import PluginField
+from mempost.core.level import NoiseLevel
 from mempost.core.network import Network
-from mempost.core.noise import NoiseLevel
 from mempost.core.prior import FittedPrior, State
 from mempost.core.schedule import power_spaced
 from mempost.core.streams import TILE, Stream

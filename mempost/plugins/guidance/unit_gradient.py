@@ -37,7 +37,7 @@ from torch import Tensor
 from mempost.core.autodiff import value_and_pullback
 from mempost.core.denoised import Denoised
 from mempost.core.guidance import Correction
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.solver import Step
 from mempost.methods.bibliography import SIAHKOOHI_2026_MEMORIZATION

@@ -14,9 +14,9 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
+from mempost.core.level import NoiseLevel
 from mempost.core.measured import Measured
 from mempost.core.metric import Metric
-from mempost.core.noise import NoiseLevel
 from mempost.core.result import Result
 from mempost.methods.bibliography import BAPTISTA_2025_MEMORIZATION
 from mempost.methods.geometry.paths import Paths

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from mempost.core.arrays import ComplexMatrix, FrozenArray, Positive
 from mempost.core.errors import SpecError
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.memory import remember
-from mempost.core.noise import GaussianNoise, NoiseRecipe
+from mempost.core.noise import NoiseRecipe
 from mempost.core.shapes import fits
 from mempost.core.sparse import SparseMatrix
 

@@ -28,7 +28,7 @@ from mempost.core.composite import CompositePrior, Parts
 from mempost.core.denoised import Denoised
 from mempost.core.fields import PluginField
 from mempost.core.flow import Denoise
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.prior import FittedPrior, Prior, State
 from mempost.core.streams import Streams
 from mempost.methods.bibliography import SCARVELIS_2025_CLOSED

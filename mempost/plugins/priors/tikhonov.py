@@ -38,7 +38,7 @@ from mempost.core.denoised import Denoised
 from mempost.core.errors import PluginError
 from mempost.core.fields import PluginField
 from mempost.core.flow import Denoise
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.prior import FittedPrior, Prior, State
 from mempost.core.streams import Stream, Streams
 from mempost.methods.bibliography import BAPTISTA_2025_MEMORIZATION

@@ -36,7 +36,7 @@ from torch import Tensor
 
 from mempost.core.fields import PluginField, named
 from mempost.core.iterative import IterativeSampler, SamplerState
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem
 from mempost.core.schedule import NoiseSchedule

@@ -26,7 +26,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.publication import Publication
 from mempost.core.schedule import NoiseSchedule, Time, as_time
 from mempost.methods.bibliography import LIPMAN_2023_FLOW, LIU_2023_RECTIFIED

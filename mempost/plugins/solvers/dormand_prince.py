@@ -28,7 +28,7 @@ from torch import Tensor
 
 from mempost.core.errors import MempostError, NonFiniteError
 from mempost.core.flow import Denoise
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.solver import AdaptiveSolver
 from mempost.methods.bibliography import DORMAND_1980_RUNGE
 

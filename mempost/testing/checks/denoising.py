@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 
 from mempost.core.capabilities import HasComponents, HasDensity, HasNoisedDensity, ask
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.streams import TILE, Streams
 from mempost.testing.check import NotApplicable, having
 from mempost.testing.checks.priors import CHECKS, LEVELS, PriorCase

@@ -19,7 +19,7 @@ from mempost.core.counters import counting
 from mempost.core.denoised import Denoised
 from mempost.core.errors import MempostError, PluginError
 from mempost.core.guidance import Correction, Guidance
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.problem import InverseProblem
 from mempost.core.registry import REGISTRIES
 from mempost.core.solver import Step, reverse_steps

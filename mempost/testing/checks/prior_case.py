@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.prior import FittedPrior, Prior
 from mempost.core.streams import Streams
 from mempost.testing.check import Catalogue

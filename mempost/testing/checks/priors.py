@@ -12,7 +12,7 @@ from mempost.core.capabilities import HasNoisedDensity, ask
 from mempost.core.composite import FittedComposite
 from mempost.core.counters import counting
 from mempost.core.errors import ShapeError
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.prior import FittedPrior
 from mempost.core.streams import TILE, Streams
 from mempost.testing.check import NotApplicable

@@ -13,7 +13,7 @@ from torch import Tensor
 from mempost.core.arrays import FrozenArray
 from mempost.core.counters import counting
 from mempost.core.errors import PluginError
-from mempost.core.noise import GaussianNoise
+from mempost.core.gaussian_noise import GaussianNoise
 from mempost.core.posterior import Posterior
 from mempost.core.prior import FittedPrior
 from mempost.core.problem import InverseProblem

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mempost.core.flow import Denoise
-from mempost.core.noise import NoiseLevel
+from mempost.core.level import NoiseLevel
 from mempost.core.registry import REGISTRIES
 from mempost.core.solver import AdaptiveSolver, FixedSolver, Solver, Step, reverse_steps
 from mempost.core.streams import TILE, Streams
